@@ -1,0 +1,274 @@
+//! The runtimes of this node, and carrying out what the supervisor decides.
+
+use crate::{
+    config::AgentConfig,
+    model::{EngineFact, Name, RuntimeKind},
+    runtime::{
+        CredentialsError, Found, Progress, RegistryCredentials, Runtime, RuntimeError,
+        RuntimeEvent, docker::Docker, podman::Podman, process::Processes,
+    },
+    supervisor::{Action, OpOutcome, OperationId},
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::sync::{Semaphore, mpsc};
+
+/// Something that came back from a runtime.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// A runtime's own word.
+    Event(RuntimeKind, RuntimeEvent),
+    /// Everything that it has.
+    Listed(RuntimeKind, Result<Vec<Found>, RuntimeError>),
+    /// One that was looked at.
+    Looked(RuntimeKind, String, Result<Found, RuntimeError>),
+    /// Its version.
+    Version(RuntimeKind, Result<String, RuntimeError>),
+    /// An operation gets on.
+    Progress(OperationId, Progress),
+    /// An operation has ended.
+    Finished(OperationId, OpOutcome),
+}
+
+/// All runtimes.
+pub(super) struct Engines {
+    node: Name,
+    runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
+    /// Sockets that did not exist when they were looked for.
+    absent: Vec<(RuntimeKind, PathBuf)>,
+    facts: BTreeMap<RuntimeKind, EngineFact>,
+    credentials: Arc<RegistryCredentials>,
+    pulls: Arc<Semaphore>,
+    replies: mpsc::Sender<Reply>,
+}
+
+impl Engines {
+    /// Those whose sockets exist; starts watching them.
+    pub(super) fn new(
+        config: &AgentConfig,
+        node: Name,
+        instances: PathBuf,
+        replies: mpsc::Sender<Reply>,
+    ) -> Result<Engines, CredentialsError> {
+        let credentials = RegistryCredentials::load(config.registry_config.as_deref())?;
+        let sockets = [
+            (RuntimeKind::Docker, config.docker_socket.clone()),
+            (RuntimeKind::Podman, config.podman_socket.clone()),
+        ];
+        let mut engines = Engines {
+            node,
+            runtimes: BTreeMap::new(),
+            absent: sockets
+                .into_iter()
+                .filter_map(|(k, s)| Some((k, s?)))
+                .collect(),
+            facts: BTreeMap::new(),
+            credentials: Arc::new(credentials),
+            pulls: Arc::new(Semaphore::new(config.parallel_pulls as usize)),
+            replies,
+        };
+        if config.processes {
+            let shim = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
+            engines.add(Arc::new(Processes::new(instances, shim)));
+        }
+        engines.find_new();
+        Ok(engines)
+    }
+
+    /// Looks for sockets that have appeared; which runtimes are new.
+    pub(super) fn find_new(&mut self) -> Vec<RuntimeKind> {
+        let absent = std::mem::take(&mut self.absent);
+        let (there, absent) = absent.into_iter().partition(|(_, socket)| socket.exists());
+        self.absent = absent;
+        let there: Vec<(RuntimeKind, PathBuf)> = there;
+        there
+            .into_iter()
+            .map(|(kind, socket)| {
+                self.add(self.container_runtime(kind, &socket));
+                kind
+            })
+            .collect()
+    }
+
+    fn container_runtime(&self, kind: RuntimeKind, socket: &Path) -> Arc<dyn Runtime> {
+        let (credentials, pulls) = (self.credentials.clone(), self.pulls.clone());
+        match kind {
+            RuntimeKind::Podman => Arc::new(Podman::new(socket.to_owned(), credentials, pulls)),
+            _ => Arc::new(Docker::new(socket.to_owned(), credentials, pulls)),
+        }
+    }
+
+    fn add(&mut self, runtime: Arc<dyn Runtime>) {
+        let kind = runtime.kind();
+        self.runtimes.insert(kind, runtime.clone());
+        let replies = self.replies.clone();
+        tokio::spawn(async move {
+            let (events, mut queue) = mpsc::channel(64);
+            let watching = runtime.watch(events);
+            let forwarding = async {
+                while let Some(event) = queue.recv().await {
+                    if replies.send(Reply::Event(kind, event)).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::join!(watching, forwarding);
+        });
+    }
+
+    pub(super) fn kinds(&self) -> Vec<RuntimeKind> {
+        self.runtimes.keys().copied().collect()
+    }
+
+    pub(super) fn get(&self, kind: RuntimeKind) -> Option<Arc<dyn Runtime>> {
+        self.runtimes.get(&kind).cloned()
+    }
+
+    /// The container engines, as far as they have answered.
+    pub(super) fn facts(&self) -> Vec<EngineFact> {
+        self.facts.values().cloned().collect()
+    }
+
+    /// Every container engine has answered, or failed to.
+    pub(super) fn all_answered(&self) -> bool {
+        let engines = self.runtimes.keys().filter(|k| **k != RuntimeKind::Process);
+        engines.clone().count() == self.facts.len()
+    }
+
+    /// What became of an engine; `true` when that is news.
+    pub(super) fn note(&mut self, runtime: RuntimeKind, version: Option<String>) -> bool {
+        if runtime == RuntimeKind::Process {
+            return false;
+        }
+        let before = self.facts.get(&runtime).cloned();
+        let fact = EngineFact {
+            runtime,
+            healthy: version.is_some(),
+            version: version
+                .or_else(|| before.as_ref().map(|b| b.version.clone()))
+                .unwrap_or_default(),
+        };
+        let news = before.as_ref() != Some(&fact);
+        self.facts.insert(runtime, fact);
+        news
+    }
+
+    /// Asks a runtime for everything that it has.
+    pub(super) fn list(&self, kind: RuntimeKind) {
+        self.ask(kind, |runtime, node| async move {
+            Reply::Listed(kind, runtime.list(&node).await)
+        });
+    }
+
+    /// Asks a runtime for its version.
+    pub(super) fn ask_version(&self, kind: RuntimeKind) {
+        self.ask(kind, |runtime, _| async move {
+            Reply::Version(kind, runtime.version().await)
+        });
+    }
+
+    /// Looks at one instance.
+    pub(super) fn look(&self, kind: RuntimeKind, handle: String) {
+        self.ask(kind, |runtime, _| async move {
+            let found = runtime.inspect(&handle).await;
+            Reply::Looked(kind, handle, found)
+        });
+    }
+
+    fn ask<F>(&self, kind: RuntimeKind, question: impl FnOnce(Arc<dyn Runtime>, Name) -> F)
+    where
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        let Some(runtime) = self.get(kind) else {
+            return;
+        };
+        let answer = question(runtime, self.node.clone());
+        let replies = self.replies.clone();
+        tokio::spawn(async move {
+            let _ = replies.send(answer.await).await;
+        });
+    }
+
+    /// Carries out an operation; its outcome comes as [`Reply::Finished`].
+    pub(super) fn carry_out(&self, action: Action) {
+        let (kind, id) = match &action {
+            Action::Launch {
+                runtime, operation, ..
+            }
+            | Action::Prepare {
+                runtime, operation, ..
+            }
+            | Action::Start {
+                runtime, operation, ..
+            }
+            | Action::Stop {
+                runtime, operation, ..
+            }
+            | Action::Remove {
+                runtime, operation, ..
+            } => (*runtime, *operation),
+            _ => return,
+        };
+        let (runtime, replies) = (self.get(kind), self.replies.clone());
+        tokio::spawn(async move {
+            let outcome = match runtime {
+                Some(runtime) => operate(&*runtime, action, id, &replies).await,
+                None => {
+                    OpOutcome::Failed(RuntimeError::Refused(format!("this node has no {kind}")))
+                }
+            };
+            let _ = replies.send(Reply::Finished(id, outcome)).await;
+        });
+    }
+}
+
+async fn operate(
+    runtime: &dyn Runtime,
+    action: Action,
+    id: OperationId,
+    replies: &mpsc::Sender<Reply>,
+) -> OpOutcome {
+    let (progress, mut steps) = mpsc::unbounded_channel();
+    let told = replies.clone();
+    let telling = async move {
+        while let Some(step) = steps.recv().await {
+            // Progress is for showing: where the queue is full it is left out.
+            let _ = told.try_send(Reply::Progress(id, step));
+        }
+    };
+    let done = |r: Result<(), RuntimeError>| match r {
+        Ok(()) => OpOutcome::Done,
+        Err(e) => OpOutcome::Failed(e),
+    };
+    let doing = async {
+        match action {
+            Action::Launch { launch, .. } => match runtime.launch(&launch, progress).await {
+                Ok(launched) => OpOutcome::Launched(launched),
+                Err(e) => OpOutcome::Failed(e),
+            },
+            Action::Prepare { launch, .. } => done(runtime.prepare(&launch, progress).await),
+            Action::Start { handle, .. } => {
+                drop(progress);
+                match runtime.start(&handle).await {
+                    Ok(launched) => OpOutcome::Launched(launched),
+                    Err(e) => OpOutcome::Failed(e),
+                }
+            }
+            Action::Stop {
+                handle, timeout_ms, ..
+            } => {
+                drop(progress);
+                done(runtime.stop(&handle, timeout_ms).await)
+            }
+            Action::Remove { handle, .. } => {
+                drop(progress);
+                done(runtime.remove(&handle).await)
+            }
+            _ => OpOutcome::Done,
+        }
+    };
+    tokio::join!(doing, telling).0
+}

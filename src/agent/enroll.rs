@@ -1,0 +1,371 @@
+//! Joining: once per node, with a token; from then on its own key is the credential.
+
+use super::{
+    AgentError,
+    sender::Sender,
+    store::{Membership, Store, StoreError},
+};
+use crate::{
+    config::{AgentConfig, JoinSource},
+    contract::{CONTROLLER, Enroll, Kind, Topics, Unverified, Welcome, WelcomeDecision},
+    identity::{self, JoinToken, PublicKey, ServerTrust, client_config, external_client_config},
+    model::Name,
+    mqtt::{self, Endpoint, Login, LoginSource, Publisher, SessionEvent, SessionSettings},
+    support::Shutdown,
+};
+use rustls::ClientConfig;
+use std::{sync::Arc, time::Duration};
+use tokio::time;
+use tracing::{info, warn};
+
+/// How often a machine that waits for approval asks again.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// A machine cannot join.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// No token was given, and it has not joined before.
+    #[error(
+        "this machine has not joined a fleet yet: start it with --join <token>; \
+         `fleetctl token create --kind join` on the control host prints one"
+    )]
+    NoToken,
+    /// The token is not one.
+    #[error(transparent)]
+    Token(#[from] identity::JoinTokenError),
+    /// It belongs to another fleet already.
+    #[error(
+        "{dir} belongs to node {node} of another fleet; give this agent another --data-dir, or \
+         remove that one to leave the other fleet"
+    )]
+    OtherFleet {
+        /// The data directory.
+        dir: String,
+        /// Its name there.
+        node: Name,
+    },
+    /// The token holds something that cannot be used.
+    #[error("the join token cannot be used: {0}")]
+    Unusable(String),
+    /// The controller said no.
+    #[error("the fleet refuses this machine: {0}")]
+    Refused(String),
+}
+
+/// A node of a fleet, as its agent uses it.
+pub(super) struct Member {
+    pub(super) sender: Arc<Sender>,
+    pub(super) fleet_key: PublicKey,
+    pub(super) login: NodeLogin,
+}
+
+/// What this node belongs to: as remembered, or by joining now. `None`: asked to stop meanwhile.
+pub(super) async fn membership(
+    config: &AgentConfig,
+    store: &Store,
+    shutdown: &Shutdown,
+) -> Result<Option<Member>, AgentError> {
+    let token = match &config.join {
+        None => None,
+        Some(JoinSource::Token(token)) => Some(token.expose().to_owned()),
+        // A file that is gone after the first start is no reason not to come up again.
+        Some(JoinSource::File(path)) => identity::read_optional(path).map_err(StoreError::from)?,
+    };
+    let token = token
+        .map(|t| JoinToken::decode(&t))
+        .transpose()
+        .map_err(JoinError::from)?;
+    let key = store.key()?;
+    let start = store.count_start()?;
+    let dir = || store.dir().display().to_string();
+    let member = match (store.membership()?, token) {
+        (None, None) => return Err(JoinError::NoToken.into()),
+        (Some(known), None) => known,
+        (Some(known), Some(token)) if known.fleet_key != token.fleet_key => {
+            return Err(JoinError::OtherFleet {
+                dir: dir(),
+                node: known.node,
+            }
+            .into());
+        }
+        (Some(known), Some(token)) => {
+            // The same fleet, perhaps at another address.
+            let member = Membership {
+                brokers: token.brokers,
+                ca_sha256: token.ca_sha256,
+                external_ca: token.external_ca,
+                prefix: token.prefix,
+                ..known.clone()
+            };
+            if member != known {
+                store.keep_membership(&member)?;
+            }
+            member
+        }
+        (None, Some(token)) => {
+            let sender = Sender::new(
+                config.name.clone(),
+                Topics::new(&token.prefix),
+                key.clone(),
+                start,
+            );
+            match join(config, &token, &Arc::new(sender), shutdown).await? {
+                None => return Ok(None),
+                Some(member) => {
+                    store.keep_membership(&member)?;
+                    info!(node = %member.node, "joined the fleet");
+                    member
+                }
+            }
+        }
+    };
+    if config.name != member.node {
+        let (joined, configured) = (&member.node, &config.name);
+        warn!(%joined, %configured, "the name it joined with stays; remove the node to rename it");
+    }
+    let fleet_key = member
+        .fleet_key
+        .parse()
+        .map_err(|_| JoinError::Unusable("its fleet key is damaged".into()))?;
+    let sender = Arc::new(Sender::new(
+        member.node.clone(),
+        Topics::new(&member.prefix),
+        key,
+        start,
+    ));
+    // The session for joining has used numbers of this start; the next ones come from a new start.
+    let login = NodeLogin::new(&member, sender.clone())?;
+    Ok(Some(Member {
+        sender,
+        fleet_key,
+        login,
+    }))
+}
+
+/// Asks until there is an answer.
+async fn join(
+    config: &AgentConfig,
+    token: &JoinToken,
+    sender: &Arc<Sender>,
+    shutdown: &Shutdown,
+) -> Result<Option<Membership>, AgentError> {
+    let login = JoinLogin {
+        servers: Servers::new(
+            &token.brokers,
+            token.ca_sha256.as_deref(),
+            token.external_ca.as_deref(),
+        )?,
+        token: token.clone(),
+        sender: sender.clone(),
+    };
+    let (publisher, mut events) = mqtt::spawn(login, settings(config));
+    let fleet_key: PublicKey = token
+        .fleet_key
+        .parse()
+        .map_err(|_| JoinError::Unusable("its fleet key is damaged".into()))?;
+    let mut ask_again = time::interval(ASK_AGAIN);
+    let mut connected = false;
+    let mut announced = false;
+    let end = loop {
+        tokio::select! {
+            () = shutdown.wait() => break Ok(None),
+            _ = ask_again.tick() => if connected { ask(token, sender, &publisher) },
+            event = events.recv() => match event {
+                Some(SessionEvent::Connected) => {
+                    connected = true;
+                    ask(token, sender, &publisher);
+                }
+                Some(SessionEvent::Disconnected { refused: true, .. }) => break Err(JoinError::Refused(
+                    "its token is not taken: it has expired or was revoked; create another with \
+                     `fleetctl token create --kind join`".into())),
+                Some(SessionEvent::Disconnected { reason, .. }) => {
+                    connected = false;
+                    warn!(reason, "cannot join yet, trying again");
+                }
+                Some(SessionEvent::Message { topic, payload }) => {
+                    let answer = welcome(sender, &fleet_key, &topic, &payload);
+                    let Some(answer) = answer else { continue };
+                    let said = answer.message.unwrap_or_default();
+                    match (answer.decision, answer.credential) {
+                        (WelcomeDecision::Approved, Some(credential)) => break Ok(Some(credential)),
+                        (WelcomeDecision::Refused, _) => break Err(JoinError::Refused(said)),
+                        _ if !announced => {
+                            announced = true;
+                            info!(said, "waits for approval");
+                        }
+                        _ => {}
+                    }
+                }
+                Some(SessionEvent::Ended { reason }) => break Err(JoinError::Unusable(reason)),
+                None => break Err(JoinError::Unusable("the session ended".into())),
+            },
+        }
+    };
+    publisher.close(None).await;
+    Ok(end?.map(|credential| Membership {
+        node: sender.node.clone(),
+        brokers: token.brokers.clone(),
+        ca_sha256: token.ca_sha256.clone(),
+        external_ca: token.external_ca.clone(),
+        fleet_key: token.fleet_key.clone(),
+        prefix: token.prefix.clone(),
+        credential,
+    }))
+}
+
+fn ask(token: &JoinToken, sender: &Sender, publisher: &Publisher) {
+    let key = sender.key().public().to_string();
+    let body = Enroll {
+        proof: identity::proof(&token.secret, sender.node.as_str(), &key),
+        key,
+        token: token.id.clone(),
+        hostname: super::facts::hostname(),
+        agent_version: crate::VERSION.to_owned(),
+    };
+    if let Some(message) = sender.message(Kind::Enroll, &body) {
+        publisher.publish(message);
+    }
+}
+
+/// The answer, when it is genuine and about this machine.
+fn welcome(sender: &Sender, fleet: &PublicKey, topic: &str, payload: &[u8]) -> Option<Welcome> {
+    if topic != sender.topics.of(Kind::Welcome, &sender.node) {
+        return None;
+    }
+    let message = Unverified::parse(payload)
+        .ok()
+        .filter(|m| m.from() == CONTROLLER)?;
+    let answer: Welcome = message.verify(topic, fleet).ok()?.read().ok()?;
+    (answer.key == sender.key().public().to_string()).then_some(answer)
+}
+
+pub(super) fn settings(config: &AgentConfig) -> SessionSettings {
+    SessionSettings {
+        reconnect_max: Duration::from_millis(config.reconnect_max_ms),
+        keep_alive: Duration::from_secs(60),
+        max_packet: crate::contract::MAX_PAYLOAD + 4_096,
+        outbox: 4_096,
+        seed: crate::support::clock::seed(),
+    }
+}
+
+/// The brokers of a fleet and how to trust them.
+struct Servers {
+    endpoints: Vec<Endpoint>,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Servers {
+    fn new(
+        brokers: &[String],
+        ca_sha256: Option<&str>,
+        external_ca: Option<&str>,
+    ) -> Result<Servers, AgentError> {
+        let endpoints: Result<Vec<Endpoint>, _> = brokers.iter().map(|b| b.parse()).collect();
+        let endpoints = endpoints.map_err(|e| JoinError::Unusable(e.to_string()))?;
+        if endpoints.is_empty() {
+            return Err(JoinError::Unusable("it names no broker".into()).into());
+        }
+        let tls = match (ca_sha256.map(fingerprint), external_ca) {
+            (Some(None), _) => {
+                return Err(JoinError::Unusable("its CA fingerprint is damaged".into()).into());
+            }
+            (Some(Some(print)), _) => Some(client_config(ServerTrust::Fingerprint(print))),
+            (None, Some(pem)) => Some(external_client_config(pem)),
+            (None, None) => None,
+        };
+        let tls = tls
+            .transpose()
+            .map_err(|e| AgentError::Tls(e.to_string()))?;
+        if tls.is_none() && endpoints.iter().any(|e| e.tls) {
+            return Err(JoinError::Unusable("it names a TLS broker but no CA".into()).into());
+        }
+        Ok(Servers { endpoints, tls })
+    }
+
+    fn choose(&self, attempt: u32) -> (Endpoint, Option<Arc<ClientConfig>>) {
+        let endpoint = self.endpoints[attempt as usize % self.endpoints.len()].clone();
+        (endpoint, self.tls.clone())
+    }
+}
+
+fn fingerprint(hex: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (i, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).ok()?;
+    }
+    Some(out)
+}
+
+struct JoinLogin {
+    servers: Servers,
+    token: JoinToken,
+    sender: Arc<Sender>,
+}
+
+impl LoginSource for JoinLogin {
+    fn next(&mut self, attempt: u32) -> Result<Login, String> {
+        let (endpoint, tls) = self.servers.choose(attempt);
+        let own = ("join".to_owned(), self.token.secret.clone());
+        Ok(Login {
+            credentials: endpoint.credentials.clone().unwrap_or(own),
+            endpoint,
+            tls,
+            client_id: client_id(&self.sender),
+            will: None,
+            filters: vec![self.sender.topics.of(Kind::Welcome, &self.sender.node)],
+        })
+    }
+}
+
+/// How a node connects.
+pub(super) struct NodeLogin {
+    servers: Servers,
+    credential: String,
+    sender: Arc<Sender>,
+}
+
+impl NodeLogin {
+    fn new(member: &Membership, sender: Arc<Sender>) -> Result<NodeLogin, AgentError> {
+        let servers = Servers::new(
+            &member.brokers,
+            member.ca_sha256.as_deref(),
+            member.external_ca.as_deref(),
+        )?;
+        Ok(NodeLogin {
+            servers,
+            credential: member.credential.clone(),
+            sender,
+        })
+    }
+}
+
+impl LoginSource for NodeLogin {
+    fn next(&mut self, attempt: u32) -> Result<Login, String> {
+        let (endpoint, tls) = self.servers.choose(attempt);
+        let (session, will) = self.sender.begin_session();
+        let sender = &self.sender;
+        let password = identity::credential::node_password(&self.credential, session, sender.key());
+        let own = ("node".to_owned(), password);
+        let (node, topics) = (&sender.node, &sender.topics);
+        Ok(Login {
+            credentials: endpoint.credentials.clone().unwrap_or(own),
+            endpoint,
+            tls,
+            client_id: node.to_string(),
+            will,
+            filters: [Kind::Assignment, Kind::Command, Kind::Welcome]
+                .map(|k| topics.of(k, node))
+                .to_vec(),
+        })
+    }
+}
+
+/// A machine that joins has no name yet: part of its key tells it from others.
+fn client_id(sender: &Sender) -> String {
+    let key = sender.key().public().to_string();
+    format!("join-{}", key.chars().take(16).collect::<String>())
+}

@@ -1,0 +1,132 @@
+//! Signs and numbers what the node says.
+
+use crate::{
+    contract::{self, Kind, Seq, SessionStatus, Status, Topics},
+    identity::SigningKey,
+    model::Name,
+    mqtt::Outgoing,
+};
+use serde::Serialize;
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// The node's voice.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) node: Name,
+    pub(super) topics: Topics,
+    key: SigningKey,
+    start: u64,
+    count: AtomicU64,
+    /// Of the connection that is being made or stands.
+    session: Mutex<Seq>,
+}
+
+impl Sender {
+    pub(super) fn new(node: Name, topics: Topics, key: SigningKey, start: u64) -> Sender {
+        let session = Mutex::new(Seq { start, count: 0 });
+        Sender {
+            node,
+            topics,
+            key,
+            start,
+            count: AtomicU64::new(1),
+            session,
+        }
+    }
+
+    pub(super) fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    fn next(&self, numbers: u64) -> Seq {
+        Seq {
+            start: self.start,
+            count: self.count.fetch_add(numbers, Ordering::Relaxed),
+        }
+    }
+
+    /// Begins a session: its number, and the last will for it.
+    pub(super) fn begin_session(&self) -> (Seq, Option<(String, Vec<u8>)>) {
+        let session = self.next(2);
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+        let will = self.status(session, SessionStatus::Offline, false);
+        (session, will.map(|w| (w.topic, w.payload.to_vec())))
+    }
+
+    /// `online` of the session that was begun last.
+    pub(super) fn online(&self) -> Option<Outgoing> {
+        self.status(self.session(), SessionStatus::Online, false)
+    }
+
+    /// `offline`, as a good-bye.
+    pub(super) fn goodbye(&self) -> Option<Outgoing> {
+        self.status(self.session(), SessionStatus::Offline, true)
+    }
+
+    fn session(&self) -> Seq {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn status(&self, session: Seq, status: SessionStatus, graceful: bool) -> Option<Outgoing> {
+        let offline = status == SessionStatus::Offline;
+        let seq = Seq {
+            count: session.count + u64::from(offline),
+            ..session
+        };
+        let topic = self.topics.of(Kind::Status, &self.node);
+        self.sealed(
+            topic,
+            Kind::Status,
+            seq,
+            &Status {
+                status,
+                session,
+                graceful,
+            },
+        )
+    }
+
+    /// A message of `kind`.
+    pub(super) fn message(&self, kind: Kind, body: &impl Serialize) -> Option<Outgoing> {
+        self.sealed(self.topics.of(kind, &self.node), kind, self.next(1), body)
+    }
+
+    /// A message of `kind` about one instance or metric.
+    pub(super) fn detailed(
+        &self,
+        kind: Kind,
+        detail: &Name,
+        body: &impl Serialize,
+    ) -> Option<Outgoing> {
+        self.sealed(
+            self.topics.detailed(kind, &self.node, detail),
+            kind,
+            self.next(1),
+            body,
+        )
+    }
+
+    fn sealed(
+        &self,
+        topic: String,
+        kind: Kind,
+        seq: Seq,
+        body: &impl Serialize,
+    ) -> Option<Outgoing> {
+        match contract::seal(&topic, self.node.as_str(), seq, &self.key, body) {
+            Ok(payload) => Some(Outgoing {
+                topic,
+                payload: payload.into(),
+                at_least_once: kind.qos() == 1,
+                retain: kind.retained(),
+            }),
+            Err(error) => {
+                tracing::error!(topic, %error, "message cannot be sent");
+                None
+            }
+        }
+    }
+}

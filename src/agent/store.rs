@@ -1,0 +1,179 @@
+//! What an agent keeps on disk, all of it small, written only when it changes, and whole or absent
+//! whatever happens to the power.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `node.key` | the node's key |
+//! | `starts` | how often it has started |
+//! | `fleet.json` | [`Membership`] |
+//! | `assignment.json` | the last assignment |
+//! | `memory.json` | [`Memory`] |
+
+use crate::{
+    contract::Seq,
+    identity::{self, FileError, IdentityError, SigningKey, StartCounter},
+    model::{Assignment, Name},
+    support::clock,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+/// An agent's data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Two agents on one directory would run everything twice.
+    #[error("{path} is in use by another agent; give this one a --data-dir of its own")]
+    InUse {
+        /// The directory.
+        path: String,
+    },
+}
+
+/// What the node belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The node's name in the fleet.
+    pub node: Name,
+    /// Broker URLs, tried in turn.
+    pub brokers: Vec<String>,
+    /// SHA-256 of the fleet's CA, hex; `None` with an external broker.
+    pub ca_sha256: Option<String>,
+    /// CA of an external broker, PEM.
+    pub external_ca: Option<String>,
+    /// The fleet's public key.
+    pub fleet_key: String,
+    /// Topic prefix.
+    pub prefix: String,
+    /// What the brokers of the fleet take.
+    pub credential: String,
+}
+
+/// What must not be forgotten over a restart beside the assignment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Restarts carried out, by workload.
+    #[serde(default)]
+    pub restarts_done: BTreeMap<Name, u64>,
+    /// Highest number of a command that changed something; lower ones are never run.
+    #[serde(default)]
+    pub command_seq: Seq,
+}
+
+/// The data directory, locked for this process.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens and locks `dir`, making it as needed.
+    pub(super) fn open(dir: &Path) -> Result<Store, StoreError> {
+        let lock_path = dir.join("lock");
+        if !lock_path.exists() {
+            identity::write_private(&lock_path, b"")?;
+        }
+        let in_use = |_| StoreError::InUse {
+            path: dir.display().to_string(),
+        };
+        let lock = File::open(&lock_path).map_err(in_use)?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(|e| in_use(e.into()))?;
+        Ok(Store {
+            dir: dir.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Where instances of native processes live.
+    pub(super) fn instances_dir(&self) -> PathBuf {
+        self.dir.join("instances")
+    }
+
+    /// The directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn key(&self) -> Result<SigningKey, StoreError> {
+        Ok(SigningKey::open_or_create(&self.dir.join("node.key"))?)
+    }
+
+    pub(super) fn count_start(&self) -> Result<u64, StoreError> {
+        Ok(StartCounter::next(
+            &self.dir.join("starts"),
+            clock::unix_ms(),
+        )?)
+    }
+
+    pub(super) fn membership(&self) -> Result<Option<Membership>, StoreError> {
+        self.read("fleet.json")
+    }
+
+    pub(super) fn keep_membership(&self, member: &Membership) -> Result<(), StoreError> {
+        self.writer().write("fleet.json", member)
+    }
+
+    pub(super) fn assignment(&self) -> Result<Option<Assignment>, StoreError> {
+        self.read("assignment.json")
+    }
+
+    pub(super) fn memory(&self) -> Result<Memory, StoreError> {
+        Ok(self.read("memory.json")?.unwrap_or_default())
+    }
+
+    /// For writing from another thread.
+    pub(super) fn writer(&self) -> Writer {
+        Writer {
+            dir: self.dir.clone(),
+        }
+    }
+
+    /// A file that cannot be understood is put aside, not obeyed and not fatal: a board must come
+    /// up. The controller sends what is missing.
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        let path = self.dir.join(name);
+        let Some(text) = identity::read_optional(&path)? else {
+            return Ok(None);
+        };
+        match serde_json::from_str(&text) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "file is damaged, put aside");
+                let _ = std::fs::rename(&path, self.dir.join(format!("{name}.damaged")));
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Writes the agent's files.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    dir: PathBuf,
+}
+
+impl Writer {
+    pub(super) fn assignment(&self, assignment: &Assignment) -> Result<(), StoreError> {
+        self.write("assignment.json", assignment)
+    }
+
+    pub(super) fn memory(&self, memory: &Memory) -> Result<(), StoreError> {
+        self.write("memory.json", memory)
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
+        let text = serde_json::to_vec(value).unwrap_or_default();
+        Ok(identity::write_private(&self.dir.join(name), &text)?)
+    }
+}

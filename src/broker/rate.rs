@@ -1,0 +1,63 @@
+//! How fast one connection may publish: a token bucket. Pure; the time comes in.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Holds up to `burst` tokens and gains `rate` of them a second; a publish costs one.
+#[derive(Debug)]
+pub struct Bucket {
+    tokens: f64,
+    rate: f64,
+    burst: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    /// A full one. A rate or burst of 0 counts as 1, so that it always moves.
+    pub fn new(rate: u32, burst: u32, now: Instant) -> Bucket {
+        let burst = f64::from(burst.max(1));
+        Bucket {
+            tokens: burst,
+            rate: f64::from(rate.max(1)),
+            burst,
+            filled: now,
+        }
+    }
+
+    /// Takes a token, or says from when there is one.
+    pub fn take(&mut self, now: Instant) -> Result<(), Instant> {
+        let passed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.rate).min(self.burst);
+        self.filled = now;
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        let missing = (1.0 - self.tokens) / self.rate;
+        // A millisecond more, which is what the timer can tell apart.
+        Err(now + Duration::from_secs_f64(missing) + Duration::from_millis(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(10, 3, start);
+        for _ in 0..3 {
+            assert_eq!(bucket.take(start), Ok(()));
+        }
+        let again = bucket.take(start).unwrap_err();
+        assert_eq!(again - start, Duration::from_millis(101));
+        assert_eq!(bucket.take(again), Ok(()));
+        assert!(bucket.take(again).is_err());
+        let later = again + Duration::from_secs(100);
+        for _ in 0..3 {
+            assert_eq!(bucket.take(later), Ok(()));
+        }
+        assert!(bucket.take(later).is_err());
+    }
+}

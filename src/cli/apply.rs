@@ -1,0 +1,300 @@
+//! `apply`, `plan` and `rm`.
+
+use super::{
+    Failure,
+    args::{ApplyArgs, FileArgs, Format, RmArgs},
+    client::Client,
+    output,
+};
+use crate::{
+    fleet::{InstanceView, Plan, PlannedWorkload},
+    http::{ApplyRequest, ManifestSource, WaitRequest, WaitResponse},
+    manifest::{self, Source},
+    model::{InstanceState, Name},
+};
+use hyper::Method;
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    io::{IsTerminal, Read, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// Files, directories and standard input, checked here first: errors need no controller.
+fn read(files: &[PathBuf]) -> Result<Vec<ManifestSource>, Failure> {
+    let mut sources = Vec::new();
+    for path in files {
+        if path == Path::new("-") {
+            let limit = manifest::MAX_SOURCE_BYTES as u64 + 1;
+            let mut text = String::new();
+            std::io::stdin()
+                .lock()
+                .take(limit)
+                .read_to_string(&mut text)?;
+            sources.push(ManifestSource {
+                name: "standard input".into(),
+                text,
+            });
+        } else if path.is_dir() {
+            let entries = std::fs::read_dir(path)?;
+            let mut found: Vec<PathBuf> = entries
+                .filter_map(|e| Some(e.ok()?.path()))
+                .filter(|p| p.extension().is_some_and(|e| e == "toml"))
+                .collect();
+            found.sort();
+            if found.is_empty() {
+                return Err(Failure::new(format!(
+                    "there is no *.toml file in {}",
+                    path.display()
+                )));
+            }
+            for file in found {
+                sources.push(one(&file)?);
+            }
+        } else {
+            sources.push(one(path)?);
+        }
+    }
+    let all: Vec<Source> = sources
+        .iter()
+        .map(|s| Source::new(s.name.clone(), s.text.clone()))
+        .collect();
+    manifest::parse_many(&all)?;
+    Ok(sources)
+}
+
+fn one(path: &Path) -> Result<ManifestSource, Failure> {
+    let source = Source::read(path)?;
+    Ok(ManifestSource {
+        name: source.name,
+        text: source.text,
+    })
+}
+
+pub(super) async fn plan(client: &mut Client, args: FileArgs) -> Result<ExitCode, Failure> {
+    // For scripts: 1 says that there are changes, so an error is 2.
+    let error = |f: Failure| Failure { code: 2, ..f };
+    let request = ApplyRequest {
+        sources: read(&args.files).map_err(error)?,
+        plan: None,
+    };
+    let plan: Plan = client.post("/api/v1/plan", &request).await.map_err(error)?;
+    show(args.output.output, &plan)?;
+    Ok(ExitCode::from(u8::from(!plan.is_empty())))
+}
+
+pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCode, Failure> {
+    let mut request = ApplyRequest {
+        sources: read(&args.files.files)?,
+        plan: None,
+    };
+    let format = args.files.output.output;
+    if !args.yes {
+        let plan: Plan = client.post("/api/v1/plan", &request).await?;
+        show(format, &plan)?;
+        if plan.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !confirm()? {
+            eprintln!("nothing was applied");
+            return Ok(ExitCode::FAILURE);
+        }
+        request.plan = Some(plan);
+    }
+    let plan: Plan = client.post("/api/v1/apply", &request).await?;
+    if args.yes && !(args.wait && format == Format::Json) {
+        show(format, &plan)?;
+    }
+    if !args.wait {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let planned = plan
+        .added
+        .iter()
+        .chain(&plan.changed)
+        .map(|p| p.workload.clone());
+    let workloads: Vec<Name> = planned.chain(plan.unchanged.iter().cloned()).collect();
+    let ok = wait(client, workloads, args.timeout, format).await?;
+    Ok(if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn confirm() -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(
+            "nobody can be asked here: say -y to apply without a question",
+        ));
+    }
+    eprint!("Apply this? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Until everything has settled; says on stderr how it gets on. `true` when all is as wanted.
+pub(super) async fn wait(
+    client: &mut Client,
+    workloads: Vec<Name>,
+    timeout_ms: u64,
+    format: Format,
+) -> Result<bool, Failure> {
+    let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+    let mut told: BTreeMap<(Name, Option<Name>), String> = BTreeMap::new();
+    // Something that backs off may yet come up, an image may yet be pushed: within the time limit
+    // a failure is final only when it stays one.
+    let mut stuck_since: Option<Instant> = None;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let slice = left.min(Duration::from_secs(if stuck_since.is_some() {
+            1
+        } else {
+            30
+        }));
+        let request = WaitRequest {
+            workloads: workloads.clone(),
+            timeout_ms: u64::try_from(slice.as_millis()).unwrap_or(30_000),
+        };
+        let answer: WaitResponse = client.post("/api/v1/wait", &request).await?;
+        tell(&answer.instances, &mut told);
+        let stuck = answer.settled && !answer.ok;
+        stuck_since = stuck.then(|| stuck_since.unwrap_or_else(Instant::now));
+        let given_up = stuck_since.is_some_and(|since| since.elapsed() >= Duration::from_secs(3));
+        if answer.ok || given_up || left.is_zero() {
+            if format == Format::Json {
+                output::print(&(serde_json::to_string_pretty(&answer.instances)? + "\n"))?;
+            }
+            if !answer.ok {
+                let why = if left.is_zero() {
+                    "in time"
+                } else {
+                    "yet; the fleet goes on trying"
+                };
+                eprintln!("not everything is as wanted {why} (`fleetctl ps` shows how it stands)");
+            }
+            return Ok(answer.ok);
+        }
+        if stuck {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+}
+
+fn tell(instances: &[InstanceView], told: &mut BTreeMap<(Name, Option<Name>), String>) {
+    for i in instances {
+        let place = i
+            .node
+            .as_ref()
+            .map(|n| format!(" on {n}"))
+            .unwrap_or_default();
+        let mut text = format!("{}{place}: {}", i.workload, i.state);
+        if let (InstanceState::Pulling, Some(percent)) = (i.state, i.progress) {
+            let _ = write!(text, " {percent}%");
+        }
+        if !i.reason.is_empty() {
+            let _ = write!(text, " ({})", output::visible(&i.reason));
+        }
+        let key = (i.workload.clone(), i.node.clone());
+        if told.get(&key) != Some(&text) {
+            eprintln!("{text}");
+            told.insert(key, text);
+        }
+    }
+}
+
+fn show(format: Format, plan: &Plan) -> Result<(), Failure> {
+    match format {
+        Format::Json => output::print(&(serde_json::to_string_pretty(plan)? + "\n")),
+        Format::Yaml => {
+            let text = serde_saphyr::to_string(plan).map_err(|e| Failure::new(e.to_string()))?;
+            output::print(&text)
+        }
+        Format::Table | Format::Wide => output::print(&text(plan, format == Format::Wide)),
+    }
+}
+
+fn text(plan: &Plan, wide: bool) -> String {
+    let mut out = String::new();
+    for w in &plan.added {
+        let _ = writeln!(out, "+ {} {}", w.workload, w.version);
+        places(&mut out, w, wide);
+    }
+    for w in &plan.changed {
+        let how = if w.replaces {
+            "its instances are replaced"
+        } else {
+            "in place"
+        };
+        let _ = writeln!(out, "~ {} {} ({how})", w.workload, w.version);
+        for f in &w.fields {
+            let _ = writeln!(out, "    {}: {} -> {}", f.field, f.from, f.to);
+        }
+        places(&mut out, w, wide);
+    }
+    if !plan.unchanged.is_empty() {
+        let names: Vec<&str> = plan.unchanged.iter().map(Name::as_str).collect();
+        let _ = writeln!(out, "= {} unchanged: {}", names.len(), names.join(", "));
+    }
+    out
+}
+
+fn places(out: &mut String, w: &PlannedWorkload, wide: bool) {
+    for n in w.nodes.iter().filter(|n| n.placed) {
+        let _ = writeln!(out, "    on {}: {}", n.node, n.reason);
+    }
+    let passed: Vec<_> = w.nodes.iter().filter(|n| !n.placed).collect();
+    let shown = if wide || w.missing > 0 {
+        passed.len()
+    } else {
+        passed.len().min(5)
+    };
+    for n in &passed[..shown] {
+        let _ = writeln!(out, "    not on {}: {}", n.node, n.reason);
+    }
+    if shown < passed.len() {
+        let _ = writeln!(
+            out,
+            "    not on {} others (-o wide shows them)",
+            passed.len() - shown
+        );
+    }
+    if w.missing > 0 {
+        let _ = writeln!(
+            out,
+            "    {} replicas wait for a node that can take them",
+            w.missing
+        );
+    }
+}
+
+pub(super) async fn rm(client: &mut Client, args: RmArgs) -> Result<(), Failure> {
+    for workload in &args.workloads {
+        let path = format!("/api/v1/workloads/{workload}");
+        client.order(Method::DELETE, &path, None::<&()>).await?;
+        eprintln!("{workload} removed");
+    }
+    if !args.wait {
+        return Ok(());
+    }
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let all: Vec<InstanceView> = client.get("/api/v1/instances").await?;
+        let left = all
+            .iter()
+            .any(|i| args.workloads.contains(&i.workload) && i.state != InstanceState::Unknown);
+        if !left {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::new(
+                "they are not gone yet; `fleetctl ps` shows where they are",
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

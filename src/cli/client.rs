@@ -1,0 +1,281 @@
+//! The HTTP client of the operator's commands: HTTP/1.1, plain to loopback, TLS elsewhere, one
+//! connection for all requests of a command.
+
+use super::{Failure, context::Target};
+use crate::{
+    http::{Page, ProblemDocument, VersionView},
+    identity::{ServerTrust, client_config},
+    manifest::Problems,
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::http1::{self, SendRequest},
+    header,
+};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+use tokio::{net::TcpStream, time};
+use tokio_rustls::TlsConnector;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// What an answer may have: a fleet's whole list.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// Talks to one controller.
+pub(super) struct Client {
+    target: Target,
+    connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Client {
+    pub(super) fn new(target: Target) -> Client {
+        Client {
+            target,
+            connection: None,
+        }
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
+        self.ask(Method::GET, path, None::<&()>).await
+    }
+
+    /// All pages of a list.
+    pub(super) async fn list<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+    ) -> Result<Vec<T>, Failure> {
+        let mut all = Vec::new();
+        let mut after = String::new();
+        loop {
+            let join = if path.contains('?') { '&' } else { '?' };
+            let page: Page<T> = self.get(&format!("{path}{join}after={after}")).await?;
+            all.extend(page.items);
+            match page.next {
+                Some(next) => after = next,
+                None => return Ok(all),
+            }
+        }
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
+    /// A request without an answer to read.
+    pub(super) async fn order(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<(), Failure> {
+        let response = self.send(method, path, body).await?;
+        read(response).await.map(drop)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, Failure> {
+        let response = self.send(method, path, body).await?;
+        let bytes = read(response).await?;
+        serde_json::from_slice(&bytes).map_err(|e| {
+            Failure::new(format!(
+                "the controller's answer is not understood ({e}); is it of another version?"
+            ))
+        })
+    }
+
+    /// An answer that comes line by line.
+    pub(super) async fn stream(&mut self, path: &str) -> Result<Lines, Failure> {
+        let response = self.send(Method::GET, path, None::<&()>).await?;
+        if !response.status().is_success() {
+            return Err(problem(response).await);
+        }
+        Ok(Lines {
+            body: response.into_body(),
+            buffer: Vec::new(),
+        })
+    }
+
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let bytes = match body {
+            Some(body) => serde_json::to_vec(body)?,
+            None => Vec::new(),
+        };
+        let connection = match self.connection.take().filter(|c| !c.is_closed()) {
+            Some(connection) => connection,
+            None => connect(&self.target).await?,
+        };
+        let mut connection = connection;
+        connection
+            .ready()
+            .await
+            .map_err(|e| lost(&self.target.url, &e))?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, self.target.authority())
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.target.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(Bytes::from(bytes))).map_err(|_| {
+            Failure::usage("the token or address has characters that cannot be sent")
+        })?;
+        let response = connection
+            .send_request(request)
+            .await
+            .map_err(|e| lost(&self.target.url, &e))?;
+        self.connection = Some(connection);
+        Ok(response)
+    }
+
+    pub(super) async fn version(&mut self) -> Result<(), Failure> {
+        println!("fleetctl   {}", crate::VERSION);
+        let v: VersionView = self.get("/api/v1/version").await?;
+        println!("controller {} at {}", v.version, self.target.url);
+        Ok(())
+    }
+}
+
+fn lost(url: &str, error: &dyn std::error::Error) -> Failure {
+    let cause = crate::support::chain(error);
+    Failure::new(format!(
+        "the connection to the controller at {url} broke: {cause}"
+    ))
+}
+
+async fn connect(target: &Target) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    let unreachable = |why: String| {
+        Failure::new(format!(
+            "the controller at {} cannot be reached: {why}; is it running, and is this its address \
+             (--url, FLEETCTL_URL, `fleetctl context ls`)?",
+            target.url
+        ))
+    };
+    let connecting = TcpStream::connect((target.host.as_str(), target.port));
+    let stream = match time::timeout(CONNECT, connecting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(unreachable(error.to_string())),
+        Err(_) => return Err(unreachable("it does not answer".into())),
+    };
+    let _ = stream.set_nodelay(true);
+    if !target.tls {
+        return handshake(TokioIo::new(stream)).await;
+    }
+    let ca = target.ca_pem.clone().ok_or_else(|| {
+        Failure::usage(
+            "https needs the CA of the fleet: --ca or FLEETCTL_CA; it is identity/ca.crt in the \
+             controller's data directory",
+        )
+    })?;
+    let config = client_config(ServerTrust::Pem(ca)).map_err(|e| unreachable(e.to_string()))?;
+    let name = ServerName::try_from(target.host.clone())?;
+    let secured = TlsConnector::from(config).connect(name, stream);
+    match time::timeout(CONNECT, secured).await {
+        Ok(Ok(stream)) => handshake(TokioIo::new(stream)).await,
+        Ok(Err(error)) => Err(unreachable(error.to_string())),
+        Err(_) => Err(unreachable("it does not answer".into())),
+    }
+}
+
+async fn handshake<I>(io: I) -> Result<SendRequest<Full<Bytes>>, Failure>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(io).await?;
+    tokio::spawn(async move {
+        // Whoever waits for an answer is told.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
+    if !response.status().is_success() {
+        return Err(problem(response).await);
+    }
+    body(response).await
+}
+
+async fn body(response: Response<Incoming>) -> Result<Bytes, Failure> {
+    let limited = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
+    match limited.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) => Err(Failure::new(format!(
+            "the controller's answer broke off: {error}"
+        ))),
+    }
+}
+
+async fn problem(response: Response<Incoming>) -> Failure {
+    let status = response.status();
+    let bytes = body(response).await.unwrap_or_default();
+    match serde_json::from_slice::<ProblemDocument>(&bytes) {
+        Ok(document) if document.problems.is_empty() => Failure::new(document.detail),
+        Ok(document) => Failure::new(format!(
+            "{}\n{}",
+            Problems(document.problems),
+            document.detail
+        )),
+        Err(_) => Failure::new(format!("the controller answered {status}")),
+    }
+}
+
+/// Lines of an answer as they come.
+pub(super) struct Lines {
+    body: Incoming,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line without its end; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<String>, Failure> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                let text = String::from_utf8_lossy(&line[..end]);
+                return Ok(Some(text.trim_end_matches('\r').to_owned()));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.buffer.extend_from_slice(data);
+                    }
+                }
+                Some(Err(error)) => {
+                    return Err(Failure::new(format!("the connection broke: {error}")));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// A word that may stand in a path as it is.
+pub(super) fn path_word(word: &str) -> Result<&str, Failure> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if !word.is_empty() && word.bytes().all(fine) {
+        return Ok(word);
+    }
+    Err(Failure::usage(format!(
+        "`{}` is not an id",
+        word.escape_debug()
+    )))
+}

@@ -1,0 +1,75 @@
+//! Completion: the shell asks this program, which asks the controller for live names.
+
+use super::{Failure, args::Connection, client::Client, context, output};
+use crate::fleet::{NodeView, WorkloadView};
+use clap_complete::CompletionCandidate;
+use std::{process::ExitCode, time::Duration};
+
+/// A person waits at the prompt: no longer than this.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+pub(super) fn script(shell: String) -> Result<ExitCode, Failure> {
+    let shells = clap_complete::env::Shells::builtins();
+    let Some(shell) = shells.completer(&shell) else {
+        let known: Vec<&str> = shells.names().collect();
+        return Err(Failure::usage(format!(
+            "there is no completion for `{shell}`: {}",
+            known.join(", ")
+        )));
+    };
+    let program = std::env::current_exe()?;
+    let mut out = Vec::new();
+    shell.write_registration(
+        "COMPLETE",
+        "fleetctl",
+        "fleetctl",
+        &program.to_string_lossy(),
+        &mut out,
+    )?;
+    output::print(&String::from_utf8_lossy(&out))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn nodes() -> Vec<CompletionCandidate> {
+    names(async |client: &mut Client| {
+        let all: Vec<NodeView> = client.list("/api/v1/nodes").await?;
+        Ok(all.into_iter().map(|n| n.name.to_string()).collect())
+    })
+}
+
+pub(super) fn workloads() -> Vec<CompletionCandidate> {
+    names(async |client: &mut Client| {
+        let all: Vec<WorkloadView> = client.list("/api/v1/workloads").await?;
+        Ok(all.into_iter().map(|w| w.name.to_string()).collect())
+    })
+}
+
+fn names(
+    ask: impl AsyncFn(&mut Client) -> Result<Vec<String>, Failure>,
+) -> Vec<CompletionCandidate> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let connection = Connection {
+        url: variable("FLEETCTL_URL"),
+        token: variable("FLEETCTL_TOKEN"),
+        ca: variable("FLEETCTL_CA").map(Into::into),
+        context: variable("FLEETCTL_CONTEXT"),
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    else {
+        return Vec::new();
+    };
+    let found = runtime.block_on(async {
+        let mut client = Client::new(context::resolve(&connection).ok()?);
+        tokio::time::timeout(PATIENCE, ask(&mut client))
+            .await
+            .ok()?
+            .ok()
+    });
+    found
+        .unwrap_or_default()
+        .into_iter()
+        .map(CompletionCandidate::new)
+        .collect()
+}

@@ -1,0 +1,119 @@
+//! The command line.
+//!
+//! The three roles run here; everything else is a client of the HTTP API. One file per command;
+//! [`output`] prints, [`client`] asks, [`context`] knows whom to ask. Results go to stdout,
+//! everything for the person watching to stderr. Exit codes: 0 done, 1 it failed, 2 wrong usage
+//! (and, for `plan`: 0 nothing to change, 1 changes, 2 error).
+
+mod apply;
+mod args;
+mod client;
+mod command;
+mod complete;
+mod config;
+mod context;
+mod events;
+mod logs;
+mod node;
+mod output;
+mod ps;
+mod role;
+mod token;
+mod workload;
+
+use args::{Cli, Verb};
+use clap::{CommandFactory, Parser};
+use std::process::ExitCode;
+
+/// Why a command failed: a sentence for stderr, and the exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    fn new(message: impl Into<String>) -> Failure {
+        Failure {
+            message: message.into(),
+            code: 1,
+        }
+    }
+
+    fn usage(message: impl Into<String>) -> Failure {
+        Failure {
+            message: message.into(),
+            code: 2,
+        }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure::new(crate::support::chain(&error))
+    }
+}
+
+/// Everything.
+pub fn main() -> ExitCode {
+    // Answers the shell when it asks for completions, and does nothing else then.
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(Failure { message, code }) => {
+            // Problems of a manifest already begin with the word.
+            let head = if message.starts_with("error:") {
+                ""
+            } else {
+                "error: "
+            };
+            eprintln!("{head}{message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let Cli { connection, verb } = cli;
+    match verb {
+        Verb::Controller(args) => role::controller(&args),
+        Verb::Agent(args) => role::agent(&args),
+        Verb::Broker(args) => role::broker(&args),
+        Verb::Config(verb) => config::run(verb),
+        Verb::Completion { shell } => complete::script(shell),
+        Verb::Openapi => {
+            println!("{}", crate::http::openapi_document());
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Context(verb) => context::run(verb),
+        other => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let client = client::Client::new(context::resolve(&connection)?);
+                operate(client, other).await
+            })
+        }
+    }
+}
+
+async fn operate(mut client: client::Client, verb: Verb) -> Result<ExitCode, Failure> {
+    let done = match verb {
+        Verb::Apply(args) => return apply::apply(&mut client, args).await,
+        Verb::Plan(args) => return apply::plan(&mut client, args).await,
+        Verb::Command(verb) => return command::run(&mut client, verb).await,
+        Verb::Rm(args) => apply::rm(&mut client, args).await,
+        Verb::Ps(args) => ps::run(&mut client, args).await,
+        Verb::Logs(args) => logs::run(&mut client, args).await,
+        Verb::Node(verb) => node::run(&mut client, verb).await,
+        Verb::Workload(verb) => workload::run(&mut client, verb).await,
+        Verb::Token(verb) => token::run(&mut client, verb).await,
+        Verb::Events(args) => events::run(&mut client, args).await,
+        Verb::Audit(args) => events::audit(&mut client, args).await,
+        Verb::Version => client.version().await,
+        _ => Ok(()),
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}

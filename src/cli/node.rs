@@ -1,0 +1,216 @@
+//! `node`.
+
+use super::{
+    Failure,
+    args::{ListArgs, NodeVerb},
+    client::Client,
+    output, ps,
+};
+use crate::{
+    fleet::{Approval, NodeView},
+    http::LabelChange,
+};
+use hyper::Method;
+use std::collections::BTreeMap;
+
+const HEAD: [&str; 12] = [
+    "NAME",
+    "STATE",
+    "SINCE",
+    "INSTANCES",
+    "ARCH",
+    "ENGINES",
+    "CPU",
+    "MEM",
+    "LABELS",
+    "OS",
+    "AGENT",
+    "ADDRESSES",
+];
+
+pub(super) async fn run(client: &mut Client, verb: NodeVerb) -> Result<(), Failure> {
+    match verb {
+        NodeVerb::Ls(args) => ls(client, args).await,
+        NodeVerb::Show { node, output } => {
+            let view: NodeView = client.get(&format!("/api/v1/nodes/{node}")).await?;
+            output::one(output.output, &view, fields)
+        }
+        NodeVerb::Approve(arg) => {
+            post(client, &format!("/api/v1/nodes/{}/approve", arg.node)).await?;
+            eprintln!("{} is a node of the fleet", arg.node);
+            Ok(())
+        }
+        NodeVerb::Revoke(arg) => {
+            post(client, &format!("/api/v1/nodes/{}/revoke", arg.node)).await?;
+            eprintln!(
+                "{} is cut off; what runs there goes on until somebody stops it there",
+                arg.node
+            );
+            Ok(())
+        }
+        NodeVerb::Rm(arg) => {
+            let path = format!("/api/v1/nodes/{}", arg.node);
+            client.order(Method::DELETE, &path, None::<&()>).await?;
+            eprintln!("{} is forgotten", arg.node);
+            Ok(())
+        }
+        NodeVerb::Label { node, labels } => {
+            let mut change = BTreeMap::new();
+            for text in &labels {
+                match (text.split_once('='), text.strip_suffix('-')) {
+                    (Some((key, value)), _) => {
+                        change.insert(key.to_owned(), Some(value.to_owned()))
+                    }
+                    (None, Some(key)) => change.insert(key.to_owned(), None),
+                    (None, None) => {
+                        return Err(Failure::usage(format!(
+                            "`{text}` is neither key=value nor key- (to take a label away)"
+                        )));
+                    }
+                };
+            }
+            let path = format!("/api/v1/nodes/{node}/labels");
+            client
+                .order(Method::PATCH, &path, Some(&LabelChange { labels: change }))
+                .await
+        }
+    }
+}
+
+pub(super) async fn post(client: &mut Client, path: &str) -> Result<(), Failure> {
+    client.order(Method::POST, path, None::<&()>).await
+}
+
+async fn ls(client: &mut Client, args: ListArgs) -> Result<(), Failure> {
+    let path = format!("/api/v1/nodes?label={}", args.labels.join(","));
+    ps::watch(
+        args.watch,
+        async |client: &mut Client| {
+            let nodes: Vec<NodeView> = client.list(&path).await?;
+            output::render_list(args.output.output, &nodes, &HEAD, row)
+        },
+        client,
+    )
+    .await
+}
+
+fn row(n: &NodeView, wide: bool) -> Vec<String> {
+    let percent = |v: Option<f32>| v.map_or("-".into(), |v| format!("{v:.0}%"));
+    let facts = n.facts.as_ref();
+    let mut cells = vec![
+        n.name.to_string(),
+        state(n),
+        output::ago(n.since_ms),
+        format!("{}/{}", n.running, n.instances),
+        facts.map_or("-".into(), |f| f.arch.clone()),
+        engines(n),
+        percent(n.heartbeat.as_ref().map(|h| h.cpu)),
+        percent(n.heartbeat.as_ref().map(|h| h.memory)),
+        labels(&n.labels),
+    ];
+    if wide {
+        cells.push(facts.map_or("-".into(), |f| f.os.clone()));
+        cells.push(facts.map_or("-".into(), |f| f.agent_version.clone()));
+        cells.push(facts.map_or("-".into(), |f| f.addresses.join(",")));
+    }
+    cells
+}
+
+fn state(n: &NodeView) -> String {
+    match n.approval {
+        Approval::Approved => n.state.to_string(),
+        Approval::Pending => "waits".into(),
+        Approval::Revoked => "revoked".into(),
+    }
+}
+
+fn engines(n: &NodeView) -> String {
+    let Some(facts) = &n.facts else {
+        return "-".into();
+    };
+    let engines: Vec<String> = ["docker", "podman", "process"]
+        .into_iter()
+        .filter(|k| facts.capabilities.contains_key(*k))
+        .map(
+            |k| match n.engines.iter().find(|e| e.runtime.as_str() == k) {
+                Some(e) if !e.healthy => format!("{k}(!)"),
+                _ => k.to_owned(),
+            },
+        )
+        .collect();
+    engines.join(",")
+}
+
+fn labels(all: &BTreeMap<String, String>) -> String {
+    all.iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn fields(n: &NodeView) -> Vec<(&'static str, String)> {
+    let mut all = vec![
+        ("name", n.name.to_string()),
+        (
+            "state",
+            format!("{} for {}", state(n), output::ago(n.since_ms)),
+        ),
+        ("reason", n.reason.clone()),
+        ("joined", output::utc(n.joined_ms)),
+        ("key", n.key.clone()),
+        ("labels", labels(&n.labels)),
+        (
+            "instances",
+            format!("{} running of {}", n.running, n.instances),
+        ),
+        (
+            "generation",
+            format!(
+                "{} in effect, {} wanted",
+                n.observed_generation, n.generation
+            ),
+        ),
+    ];
+    if let Some(f) = &n.facts {
+        let engines: Vec<String> = n
+            .engines
+            .iter()
+            .map(|e| {
+                let note = if e.healthy { "" } else { " (does not answer)" };
+                format!("{} {}{note}", e.runtime, e.version)
+            })
+            .collect();
+        let capabilities = labels(&f.capabilities);
+        all.extend([
+            (
+                "machine",
+                format!(
+                    "{}, {} cores, {}",
+                    f.arch,
+                    f.cpus,
+                    output::bytes(f.memory_total)
+                ),
+            ),
+            ("system", format!("{}, kernel {}", f.os, f.kernel)),
+            ("host name", f.hostname.clone()),
+            ("addresses", f.addresses.join(", ")),
+            ("agent", f.agent_version.clone()),
+            ("engines", engines.join(", ")),
+            ("capabilities", capabilities.replace(',', ", ")),
+        ]);
+    }
+    if let Some(h) = &n.heartbeat {
+        let temperature = h
+            .temperature
+            .map(|t| format!(", {t:.0} °C"))
+            .unwrap_or_default();
+        all.push((
+            "now",
+            format!(
+                "cpu {:.0}%, memory {:.0}%, disk {:.0}%, load {:.1}{temperature}, up {} h, heard {} ago",
+                h.cpu, h.memory, h.disk, h.load, h.uptime_s / 3_600, output::ago(h.heard_ms)
+            ),
+        ));
+    }
+    all
+}

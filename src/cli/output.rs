@@ -1,0 +1,178 @@
+//! Printing: tables for people, JSON and YAML for programs.
+
+use super::{Failure, args::Format};
+use crate::support::clock;
+use serde::Serialize;
+use std::io::Write;
+
+/// Writes to stdout; a reader that has gone away (`| head`) is no error.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => Ok(result?),
+    }
+}
+
+/// Anything as JSON or YAML; `None` for the forms that are for people.
+fn structured(format: Format, value: &impl Serialize) -> Result<Option<String>, Failure> {
+    Ok(match format {
+        Format::Json => Some(serde_json::to_string_pretty(value)? + "\n"),
+        Format::Yaml => {
+            Some(serde_saphyr::to_string(value).map_err(|e| Failure::new(e.to_string()))?)
+        }
+        Format::Table | Format::Wide => None,
+    })
+}
+
+/// A list. `row` gets `true` when all columns are wanted; columns that it leaves out then are
+/// left out of the head as well.
+pub(super) fn list<T: Serialize>(
+    format: Format,
+    items: &[T],
+    head: &[&str],
+    row: impl Fn(&T, bool) -> Vec<String>,
+) -> Result<(), Failure> {
+    print(&render_list(format, items, head, row)?)
+}
+
+pub(super) fn render_list<T: Serialize>(
+    format: Format,
+    items: &[T],
+    head: &[&str],
+    row: impl Fn(&T, bool) -> Vec<String>,
+) -> Result<String, Failure> {
+    if let Some(text) = structured(format, &items)? {
+        return Ok(text);
+    }
+    let rows: Vec<Vec<String>> = items
+        .iter()
+        .map(|i| row(i, format == Format::Wide))
+        .collect();
+    let columns = rows.first().map_or(head.len(), Vec::len);
+    Ok(table(&head[..columns.min(head.len())], &rows))
+}
+
+/// One thing: its fields for people, or itself.
+pub(super) fn one<T: Serialize>(
+    format: Format,
+    item: &T,
+    fields: impl Fn(&T) -> Vec<(&'static str, String)>,
+) -> Result<(), Failure> {
+    if let Some(text) = structured(format, item)? {
+        return print(&text);
+    }
+    let fields = fields(item);
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let text: String = fields
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| {
+            let value = value.replace('\n', &format!("\n{:width$}  ", ""));
+            format!("{name:width$}  {value}\n")
+        })
+        .collect();
+    print(&text)
+}
+
+/// Columns side by side, two spaces between them.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let safe: Vec<Vec<String>> = rows
+        .iter()
+        .map(|r| r.iter().map(|cell| visible(cell)).collect())
+        .collect();
+    let width = |column: usize| {
+        let cells = safe
+            .iter()
+            .filter_map(|r| r.get(column))
+            .map(|c| c.chars().count());
+        cells.chain([head[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded = cells
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        let text = padded.collect::<Vec<_>>().join("  ");
+        text.trim_end().to_owned() + "\n"
+    };
+    let mut out = line(&mut head.iter().copied());
+    for row in &safe {
+        out.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    out
+}
+
+/// Control characters made harmless: names and reasons may come from anybody.
+pub(super) fn visible(text: &str) -> String {
+    let flat = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(flat).collect()
+}
+
+/// How long ago, as in `3m`; `-` when unknown.
+pub(super) fn ago(unix_ms: u64) -> String {
+    if unix_ms == 0 {
+        return "-".into();
+    }
+    let s = clock::unix_ms().saturating_sub(unix_ms) / 1000;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3_600 => format!("{}m", s / 60),
+        3_600..172_800 => format!("{}h", s / 3_600),
+        _ => format!("{}d", s / 86_400),
+    }
+}
+
+/// A time of day and date in UTC, as in `2026-01-31 12:00:59`.
+pub(super) fn utc(unix_ms: u64) -> String {
+    let s = unix_ms / 1000;
+    let (day, second) = (s / 86_400, s % 86_400);
+    // Days to a date: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    let z = day + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (d, m) = (
+        doy - (153 * mp + 2) / 5 + 1,
+        if mp < 10 { mp + 3 } else { mp - 9 },
+    );
+    let y = yoe + era * 400 + u64::from(m <= 2);
+    let (h, min, sec) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{y:04}-{m:02}-{d:02} {h:02}:{min:02}:{sec:02}")
+}
+
+/// As in `1.5 GiB`.
+pub(super) fn bytes(n: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = n as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{n} B")
+    } else {
+        format!("{value:.1} {}", units[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_right() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00");
+        assert_eq!(utc(951_782_399_000), "2000-02-28 23:59:59");
+        assert_eq!(utc(951_868_800_000), "2000-03-01 00:00:00");
+        assert_eq!(utc(1_795_132_800_000), "2026-11-20 00:00:00");
+    }
+
+    #[test]
+    fn tables_line_up_and_carry_no_control_characters() {
+        let rows = vec![vec!["a\u{1b}[31m".to_owned(), "x".to_owned()]];
+        assert_eq!(table(&["NAME", "Y"], &rows), "NAME    Y\na [31m  x\n");
+    }
+}

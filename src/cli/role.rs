@@ -1,0 +1,177 @@
+//! `controller`, `agent`, `broker`.
+
+use super::{
+    Failure,
+    args::{AgentArgs, BrokerArgs, ControllerArgs},
+};
+use crate::{
+    agent::{self, AgentEnd},
+    broker::{Broker, Limits, Settings},
+    config::{AgentConfig, BrokerConfig, Common, ControllerConfig, LogFormat, Surroundings},
+    contract::Topics,
+    controller,
+    gate::FleetGate,
+    identity::FleetIdentity,
+    manifest::Source,
+    support::{Shutdown, clock},
+};
+use std::{
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    sync::Arc,
+};
+use tracing::{error, info};
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+fn file(path: &Option<PathBuf>) -> Result<Option<Source>, Failure> {
+    Ok(path.as_deref().map(Source::read).transpose()?)
+}
+
+/// Logs go to stderr.
+fn start_log(common: &Common) {
+    // The router prints each of our frames' constant topic at its error level: nothing of it helps.
+    let quiet = "rumqttd=off,rumqttc=error";
+    let filter: Targets = format!("{quiet},{}", common.log)
+        .parse()
+        .unwrap_or_default();
+    let registry = tracing_subscriber::registry().with(filter);
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    match common.log_format {
+        LogFormat::Text => {
+            let layer = fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(terminal)
+                .with_target(false);
+            registry.with(layer).init();
+        }
+        LogFormat::Json => {
+            registry
+                .with(fmt::layer().json().with_writer(std::io::stderr))
+                .init();
+        }
+    }
+}
+
+/// A data directory that cannot be made is said at once, not by whichever file comes first.
+fn make_data_dir(path: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| {
+            Failure::new(format!(
+                "cannot make the data directory {}: {e}; choose another with --data-dir",
+                path.display()
+            ))
+        })
+}
+
+fn runtime(workers: usize) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = match workers {
+        0 => tokio::runtime::Builder::new_current_thread(),
+        n => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(n);
+            builder
+        }
+    };
+    Ok(builder
+        .enable_all()
+        .max_blocking_threads(8)
+        .thread_stack_size(1 << 20)
+        .build()?)
+}
+
+pub(super) fn controller(args: &ControllerArgs) -> Result<ExitCode, Failure> {
+    let around = Surroundings::of_this_process();
+    let source = file(&args.config)?;
+    let config = ControllerConfig::resolve(source.as_ref(), &args.overrides, &around)?;
+    make_data_dir(&config.common.data_dir)?;
+    start_log(&config.common);
+    runtime(2)?.block_on(async {
+        let shutdown = Shutdown::on_signals();
+        controller::run(config, shutdown).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn agent(args: &AgentArgs) -> Result<ExitCode, Failure> {
+    let around = Surroundings::of_this_process();
+    let source = file(&args.config)?;
+    let config = AgentConfig::resolve(source.as_ref(), &args.overrides, &around)?;
+    make_data_dir(&config.common.data_dir)?;
+    start_log(&config.common);
+    let end = runtime(0)?.block_on(async {
+        let shutdown = Shutdown::on_signals();
+        agent::run(config, shutdown).await
+    })?;
+    match end {
+        AgentEnd::Stopped => Ok(ExitCode::SUCCESS),
+        // The same process, so that a service manager sees no end.
+        AgentEnd::Restart => {
+            let program = std::env::current_exe()?;
+            let failed = Command::new(program)
+                .args(std::env::args_os().skip(1))
+                .exec();
+            Err(Failure::new(format!("cannot start anew: {failed}")))
+        }
+    }
+}
+
+pub(super) fn broker(args: &BrokerArgs) -> Result<ExitCode, Failure> {
+    let around = Surroundings::of_this_process();
+    let source = file(&args.config)?;
+    let config = BrokerConfig::resolve(source.as_ref(), &args.overrides, &around)?;
+    make_data_dir(&config.common.data_dir)?;
+    start_log(&config.common);
+    runtime(2)?.block_on(serve_broker(config))
+}
+
+async fn serve_broker(config: BrokerConfig) -> Result<ExitCode, Failure> {
+    let shutdown = Shutdown::on_signals();
+    let identity = FleetIdentity::open(&config.common.data_dir, "broker", clock::unix_ms())?;
+    let topics = Topics::new(&config.topic_prefix);
+    let fleet = identity.key.public();
+    let gate = Arc::new(FleetGate::new(
+        fleet,
+        topics.clone(),
+        config.allow_anonymous,
+    ));
+    let limits = Limits {
+        max_connections: config.max_connections as usize,
+        max_packet: usize::try_from(config.max_packet).unwrap_or(usize::MAX),
+        ..Limits::default()
+    };
+    let listeners = controller::broker_listeners(&config.mqtt_listen, &identity)?;
+    let broker = Broker::start(Settings { listeners, limits }, gate.clone()).await?;
+    for address in broker.addresses() {
+        info!(%address, "broker listens");
+    }
+    let access = topics.access();
+    let mut look = tokio::time::interval(std::time::Duration::from_secs(1));
+    let mut known = Vec::new();
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => {
+                broker.shutdown().await;
+                return Ok(ExitCode::SUCCESS);
+            }
+            death = broker.closed() => {
+                error!(%death, "broker has died");
+                return Err(death.into());
+            }
+            // Whom to cut off comes from the controller, as a retained message in this broker.
+            _ = look.tick() => {
+                let document = broker.retained(&access).pop().map(|(_, body)| body).unwrap_or_default();
+                if document[..] != known[..] {
+                    known = document.to_vec();
+                    if gate.take_access(&document) {
+                        broker.disconnect(|principal| gate.is_cut_off(principal));
+                    }
+                }
+            }
+        }
+    }
+}

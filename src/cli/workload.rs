@@ -1,0 +1,131 @@
+//! `workload`.
+
+use super::{
+    Failure, apply,
+    args::{Format, ListArgs, WorkloadArg, WorkloadVerb},
+    client::Client,
+    node::post,
+    output, ps,
+};
+use crate::{
+    fleet::{InstanceView, WorkloadView},
+    manifest,
+    model::{Desired, PlacementMode, Run},
+};
+use std::fmt::Write;
+
+const HEAD: [&str; 8] = [
+    "NAME",
+    "VERSION",
+    "DESIRED",
+    "RUNNING",
+    "PLACEMENT",
+    "APPLIED",
+    "REVISION",
+    "RUNS",
+];
+
+pub(super) async fn run(client: &mut Client, verb: WorkloadVerb) -> Result<(), Failure> {
+    match verb {
+        WorkloadVerb::Ls(args) => ls(client, args).await,
+        WorkloadVerb::Show { workload, output } => {
+            let view: WorkloadView = client.get(&format!("/api/v1/workloads/{workload}")).await?;
+            let mut instances: Vec<InstanceView> = client.get("/api/v1/instances").await?;
+            instances.retain(|i| i.workload == workload);
+            output::one(output.output, &view, |v| fields(v, &instances))
+        }
+        WorkloadVerb::Start(arg) => change(client, arg, "start").await,
+        WorkloadVerb::Stop(arg) => change(client, arg, "stop").await,
+        WorkloadVerb::Restart(arg) => change(client, arg, "restart").await,
+    }
+}
+
+async fn change(client: &mut Client, arg: WorkloadArg, verb: &str) -> Result<(), Failure> {
+    post(
+        client,
+        &format!("/api/v1/workloads/{}/{verb}", arg.workload),
+    )
+    .await?;
+    if arg.wait && !apply::wait(client, vec![arg.workload], 120_000, Format::Table).await? {
+        return Err(Failure::new("it did not get there"));
+    }
+    Ok(())
+}
+
+async fn ls(client: &mut Client, args: ListArgs) -> Result<(), Failure> {
+    if !args.labels.is_empty() {
+        return Err(Failure::usage(
+            "workloads have no labels; `fleetctl ps -l` selects by node",
+        ));
+    }
+    ps::watch(
+        args.watch,
+        async |client: &mut Client| {
+            let all: Vec<WorkloadView> = client.list("/api/v1/workloads").await?;
+            output::render_list(args.output.output, &all, &HEAD, row)
+        },
+        client,
+    )
+    .await
+}
+
+fn row(w: &WorkloadView, wide: bool) -> Vec<String> {
+    let mut cells = vec![
+        w.name.to_string(),
+        w.version.clone(),
+        desired(w.desired).into(),
+        format!("{}/{}", w.running, w.wanted),
+        match w.spec.placement.mode {
+            PlacementMode::Every => "every".into(),
+            PlacementMode::Any { replicas } => format!("any {replicas}"),
+        },
+        format!("{} ago", output::ago(w.applied_ms)),
+    ];
+    if wide {
+        cells.push(w.revision.to_string());
+        cells.push(what(&w.spec.run));
+    }
+    cells
+}
+
+fn desired(desired: Desired) -> &'static str {
+    match desired {
+        Desired::Running => "running",
+        Desired::Stopped => "stopped",
+    }
+}
+
+fn what(run: &Run) -> String {
+    match run {
+        Run::Container { image, .. } => image.clone(),
+        Run::Process { command, .. } => command.join(" "),
+    }
+}
+
+fn fields(w: &WorkloadView, instances: &[InstanceView]) -> Vec<(&'static str, String)> {
+    let mut standing = String::new();
+    for i in instances {
+        let node = i.node.as_ref().map_or("-", |n| n.as_str());
+        let _ = writeln!(standing, "{node}: {} {} {}", i.state, i.version, i.reason);
+        for warning in &i.warnings {
+            let _ = writeln!(standing, "  warning: {warning}");
+        }
+    }
+    let reasons: String = w
+        .reasons
+        .iter()
+        .map(|(n, r)| format!("{n}: {r}\n"))
+        .collect();
+    vec![
+        ("name", w.name.to_string()),
+        ("version", w.version.clone()),
+        ("desired", desired(w.desired).into()),
+        ("running", format!("{} of {}", w.running, w.wanted)),
+        ("revision", w.revision.to_string()),
+        ("applied", output::utc(w.applied_ms)),
+        ("runs", what(&w.spec.run)),
+        ("instances", standing.trim_end().to_owned()),
+        ("placement", reasons.trim_end().to_owned()),
+        ("manifest", manifest::render(&w.spec).trim_end().to_owned()),
+    ]
+}

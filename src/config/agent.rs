@@ -1,0 +1,316 @@
+//! `[agent]`.
+
+use super::{
+    Role, Surroundings,
+    common::{Common, CommonOverrides, parse_path},
+    join::{JoinSource, JoinToken},
+    parse_name, role_table,
+    settings::{COMMAND_LINE, Settings},
+};
+use crate::{
+    manifest::{
+        Flaw, Problem, Problems, Source,
+        quantity::{duration_text, parse_duration_ms},
+        render::{line, quote, quote_key},
+        shown,
+        table::Table,
+    },
+    model::{Name, Requirement},
+};
+use clap::builder::BoolishValueParser;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// What an agent needs to know, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// Data directory and log.
+    pub common: Common,
+    /// `name` of the node; the host name where none was given.
+    pub name: Name,
+    /// `join` or `join_file`: how to join the fleet; not needed once it has joined.
+    pub join: Option<JoinSource>,
+    /// `labels` of the node.
+    pub labels: BTreeMap<String, String>,
+    /// `docker_socket`: looked for when the agent starts and later; `None` is `off`.
+    pub docker_socket: Option<PathBuf>,
+    /// `podman_socket`: as `docker_socket`.
+    pub podman_socket: Option<PathBuf>,
+    /// `registry_config`: a file in the form of Docker's `config.json`, with the credentials of
+    /// registries.
+    pub registry_config: Option<PathBuf>,
+    /// `parallel_pulls`: images that are fetched at the same time.
+    pub parallel_pulls: u32,
+    /// `reconnect_max`: the longest wait before the broker is tried again, milliseconds.
+    pub reconnect_max_ms: u64,
+    /// `processes`: native processes may run on this node.
+    pub processes: bool,
+}
+
+/// The socket of a container engine, or that it is not to be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineSocket {
+    /// `off`.
+    Off,
+    /// An absolute path.
+    At(PathBuf),
+}
+
+impl EngineSocket {
+    /// `off` or an absolute path.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn parse(text: &str) -> Result<EngineSocket, Flaw> {
+        if text == "off" {
+            return Ok(EngineSocket::Off);
+        }
+        let path = text.strip_prefix("unix://").unwrap_or(text);
+        parse_path(path)
+            .map(EngineSocket::At)
+            .map_err(|flaw| flaw.hint("write a path or \"off\""))
+    }
+
+    fn path(self) -> Option<PathBuf> {
+        match self {
+            EngineSocket::Off => None,
+            EngineSocket::At(path) => Some(path),
+        }
+    }
+}
+
+// Not a doc comment: it would become the description of the command.
+// Flags of the agent; each stands before its environment variable, that before the file.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct AgentOverrides {
+    #[command(flatten)]
+    pub common: CommonOverrides,
+    /// Name of the node; the host name by default
+    #[arg(long, env = "FLEETCTL_NAME", value_name = "NAME")]
+    pub name: Option<Name>,
+    /// Token of the join line
+    #[arg(
+        long,
+        env = "FLEETCTL_JOIN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub join: Option<JoinToken>,
+    /// File with the token of the join line
+    #[arg(long, env = "FLEETCTL_JOIN_FILE", value_name = "FILE")]
+    pub join_file: Option<PathBuf>,
+    /// Label of the node; may be given several times
+    #[arg(
+        long,
+        env = "FLEETCTL_LABEL",
+        value_name = "KEY=VALUE",
+        value_delimiter = ',',
+        value_parser = parse_label
+    )]
+    pub label: Option<Vec<(String, String)>>,
+    /// Socket of Docker, or off
+    #[arg(
+        long,
+        env = "FLEETCTL_DOCKER_SOCKET",
+        value_name = "PATH",
+        value_parser = EngineSocket::parse
+    )]
+    pub docker_socket: Option<EngineSocket>,
+    /// Socket of Podman, or off
+    #[arg(
+        long,
+        env = "FLEETCTL_PODMAN_SOCKET",
+        value_name = "PATH",
+        value_parser = EngineSocket::parse
+    )]
+    pub podman_socket: Option<EngineSocket>,
+    /// File with credentials of registries, as Docker's config.json
+    #[arg(long, env = "FLEETCTL_REGISTRY_CONFIG", value_name = "FILE")]
+    pub registry_config: Option<PathBuf>,
+    /// Images that are fetched at the same time
+    #[arg(long, env = "FLEETCTL_PARALLEL_PULLS", value_name = "COUNT")]
+    pub parallel_pulls: Option<u32>,
+    /// Longest wait before the broker is tried again
+    #[arg(
+        long,
+        env = "FLEETCTL_RECONNECT_MAX",
+        value_name = "DURATION",
+        value_parser = parse_duration_ms
+    )]
+    pub reconnect_max: Option<u64>,
+    /// Run native processes
+    #[arg(
+        long,
+        env = "FLEETCTL_PROCESSES",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub processes: Option<bool>,
+}
+
+impl AgentConfig {
+    /// From a file, where there is one, and what was given in front of it.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn resolve(
+        file: Option<&Source>,
+        given: &AgentOverrides,
+        around: &Surroundings,
+    ) -> Result<AgentConfig, Problems> {
+        let read = role_table(file, Role::Agent, |table| Self::read(table, given, around))?;
+        read.ok_or_else(|| {
+            let host = shown(&around.host_name);
+            let flaw = Flaw::new(format!("the host name `{host}` gives no name for the node"))
+                .hint("set `name` or `--name`");
+            Problem::without_place(COMMAND_LINE, flaw).into()
+        })
+    }
+
+    /// `None` where the node has no name, which is on no record yet: a flag may give it.
+    pub(super) fn read(
+        table: Table<'_>,
+        given: &AgentOverrides,
+        around: &Surroundings,
+    ) -> Option<AgentConfig> {
+        let mut settings = Settings::new(table);
+        let s = &mut settings;
+        let given = given.clone();
+        let common = Common::read(s, &given.common, around, Role::Agent.as_str());
+        let name = s
+            .parsed("name", given.name, parse_name)
+            .or_else(|| Name::from_lossy(&around.host_name));
+        let join = s.parsed("join", given.join, JoinToken::parse);
+        let join_file = s.parsed("join_file", given.join_file, parse_path);
+        if join.is_some() && join_file.is_some() {
+            let flaw = Flaw::new("`join` and `join_file` exclude each other");
+            s.refuse(
+                "join_file",
+                flaw.hint("give the token or the file that holds it"),
+            );
+        }
+        let labels = s.map("labels", &given.label.unwrap_or_default(), check_label);
+        let docker_socket = s.parsed("docker_socket", given.docker_socket, EngineSocket::parse);
+        let podman_socket = s.parsed("podman_socket", given.podman_socket, EngineSocket::parse);
+        let registry_config = s.parsed("registry_config", given.registry_config, parse_path);
+        let parallel_pulls = s.count("parallel_pulls", given.parallel_pulls, 1, 1..=16);
+        let reconnect_max_ms = s.duration_ms(
+            "reconnect_max",
+            given.reconnect_max,
+            60_000,
+            1_000..=3_600_000,
+        );
+        let processes = s.bool("processes", given.processes, true);
+        settings.finish();
+        Some(AgentConfig {
+            common,
+            name: name?,
+            join: join
+                .map(JoinSource::Token)
+                .or(join_file.map(JoinSource::File)),
+            labels,
+            docker_socket: docker_socket
+                .unwrap_or_else(|| EngineSocket::At("/var/run/docker.sock".into()))
+                .path(),
+            podman_socket: podman_socket
+                .unwrap_or_else(|| EngineSocket::At(around.podman_socket()))
+                .path(),
+            registry_config,
+            parallel_pulls,
+            reconnect_max_ms,
+            processes,
+        })
+    }
+
+    /// For the node in a controller's own process: everything by default.
+    pub fn local(
+        common: Common,
+        data_dir: PathBuf,
+        name: Name,
+        join: JoinSource,
+        around: &Surroundings,
+    ) -> AgentConfig {
+        AgentConfig {
+            common: Common { data_dir, ..common },
+            name,
+            join: Some(join),
+            labels: BTreeMap::new(),
+            docker_socket: Some("/var/run/docker.sock".into()),
+            podman_socket: Some(around.podman_socket()),
+            registry_config: None,
+            parallel_pulls: 1,
+            reconnect_max_ms: 5_000,
+            processes: true,
+        }
+    }
+
+    /// The configuration in effect, as a file that gives the same one; the token is left out.
+    pub fn render(&self) -> String {
+        let mut text = "[agent]\n".to_owned();
+        let t = &mut text;
+        let path = |path: &Option<PathBuf>, none: &str| match path {
+            Some(path) => quote(&path.to_string_lossy()),
+            None => quote(none),
+        };
+        self.common.render(t);
+        line(t, "name", quote(self.name.as_str()));
+        match &self.join {
+            None => {}
+            Some(JoinSource::File(file)) => line(t, "join_file", quote(&file.to_string_lossy())),
+            Some(JoinSource::Token(_)) => t.push_str("# join = is set, and not shown\n"),
+        }
+        let labels: Vec<String> = self
+            .labels
+            .iter()
+            .map(|(k, v)| format!("{} = {}", quote_key(k), quote(v)))
+            .collect();
+        let labels = if labels.is_empty() {
+            "{}".to_owned()
+        } else {
+            format!("{{ {} }}", labels.join(", "))
+        };
+        line(t, "labels", labels);
+        line(t, "docker_socket", path(&self.docker_socket, "off"));
+        line(t, "podman_socket", path(&self.podman_socket, "off"));
+        line(t, "registry_config", path(&self.registry_config, ""));
+        line(t, "parallel_pulls", self.parallel_pulls.to_string());
+        line(
+            t,
+            "reconnect_max",
+            quote(&duration_text(self.reconnect_max_ms)),
+        );
+        line(t, "processes", self.processes.to_string());
+        text
+    }
+}
+
+/// A label as on the command line.
+///
+/// # Errors
+/// Not `key=value`, or a key or value that no requirement could name.
+pub fn parse_label(text: &str) -> Result<(String, String), Flaw> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(Flaw::new(format!("`{}` is not a label", shown(text))).hint("write key=value"));
+    };
+    check_label(key, value)?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A label is what a requirement `key=value` can ask for.
+fn check_label(key: &str, value: &str) -> Result<(), Flaw> {
+    let wanted = Requirement {
+        key: key.to_owned(),
+        value: Some(value.to_owned()),
+        negated: false,
+    };
+    match Requirement::try_from(format!("{key}={value}")) {
+        Ok(read) if read == wanted => Ok(()),
+        _ => Err(
+            Flaw::new(format!("`{}={}` is not a label", shown(key), shown(value)))
+                .hint("key and value are 1 to 128 letters, digits, `-`, `_`, `.`, `/` and `:`"),
+        ),
+    }
+}

@@ -1,0 +1,146 @@
+//! # The contract: what travels between agents and the controller
+//!
+//! MQTT 3.1.1, JSON, Ed25519. This page is all that an implementation in another language needs;
+//! the files in `src/contract/golden/` are one example of each message, byte for byte, with the
+//! keys that signed them.
+//!
+//! ## Topics
+//!
+//! `{p}` is the prefix, `fleet` unless configured; with an empty prefix the topics begin with the
+//! kind. `{node}`, `{instance}` and `{metric}` are DNS labels (1–63 of `a-z 0-9 -`, no dash at
+//! either end).
+//!
+//! | topic | from | QoS | retained | body |
+//! |---|---|---|---|---|
+//! | `{p}/metadata/{node}` | agent | 1 | yes | [`Metadata`] |
+//! | `{p}/status/{node}` | agent, last will | 1 | yes | [`Status`] |
+//! | `{p}/state/{node}` | agent | 1 | yes | [`State`] |
+//! | `{p}/cfg/{node}` | agent | 1 | yes | [`Cfg`] |
+//! | `{p}/heartbeat/{node}` | agent | 0 | no | [`HeartbeatBody`] |
+//! | `{p}/telemetry/{node}/{metric}` | agent | 0 | no | reserved |
+//! | `{p}/logs/{node}/{instance}` | agent | 1 | no | [`Logs`] |
+//! | `{p}/result/{node}` | agent | 1 | no | [`CommandResult`] |
+//! | `{p}/event/{node}` | agent | 1 | no | [`Event`] |
+//! | `{p}/assignment/{node}` | controller | 1 | yes | [`AssignmentBody`] |
+//! | `{p}/command/{node}` | controller | 1 | no | [`CommandBody`] |
+//! | `{p}/enroll/{node}` | agent | 1 | no | [`Enroll`] |
+//! | `{p}/welcome/{node}` | controller | 1 | no | [`Welcome`] |
+//! | `{p}/access` | controller | 1 | yes | [`Access`] |
+//!
+//! ## Envelope
+//!
+//! A message is one JSON object, at most [`MAX_PAYLOAD`] bytes. Beside the fields of its body it
+//! has
+//!
+//! - `v`: the number 1;
+//! - `from`: the node's name, or `controller`;
+//! - `seq`: `[start, count]`, two whole numbers. `start` is how often the sender has started,
+//!   kept on its disk; `count` grows by at least one with each message since;
+//! - `sig`: the signature, base64url without padding.
+//!
+//! To sign: take the object without `sig`, write it as canonical JSON (RFC 8785), put the topic
+//! and a line feed (`0x0a`) before it, sign those bytes with Ed25519 (RFC 8032). To verify: read
+//! the object, take out `sig`, do the same, with the topic that the message arrived on.
+//!
+//! ```text
+//! signed bytes = topic "\n" canonical-json(object without "sig")
+//! ```
+//!
+//! A reader refuses, counts, and otherwise ignores: a payload that is too large or not an object;
+//! another `v`; a missing field (it names it); a `from` that is not the topic's node (agents) or
+//! `controller`; a signature that does not verify; a `seq` that is not newer (compared as a pair)
+//! than the last one from that sender on that topic. The same message again, as a broker sends a
+//! retained one, is no error and has no effect. Unknown fields are ignored.
+//!
+//! ## Values
+//!
+//! Times are Unix milliseconds, sizes bytes, percentages 0–100; whole numbers that may exceed 2^53
+//! (log cursors, in nanoseconds) are decimal strings. No decision rests on a node's clock.
+//!
+//! ## A node's life
+//!
+//! 1. **Join.** Connect with client id = the node's name, user name `join`, password = the token's
+//!    secret part (see [`crate::identity`]). Subscribe to `welcome/{node}`, publish `enroll/{node}`
+//!    signed with the node's own new key. `approved` brings a credential; `pending` means ask again
+//!    (every 5 s or slower); `refused` is final and says why.
+//! 2. **Connect.** Client id = the node's name, user name `node`, password = the credential and a
+//!    statement signed by the node's key ([`crate::identity::credential`]). Take two numbers: the
+//!    session's `[start, n]`, and `[start, n+1]` for the last will, which is a [`Status`] `offline`
+//!    of that session. Clean session, keep-alive 60 s.
+//! 3. **Announce.** Subscribe to `assignment/{node}` and `command/{node}` at QoS 1. Publish
+//!    [`Status`] `online` under `[start, n]`, then `metadata`, `cfg`, `state`. From then on a
+//!    heartbeat every `heartbeat_interval_ms` (jittered by 5 %), `state` when it changes.
+//! 4. **Obey.** An assignment whose generation is lower than the one on disk is refused. It is
+//!    complete: what it does not name is stopped and removed. Store it before reporting its
+//!    generation in `state`. A command is run at most once, also over a restart of the agent:
+//!    remember its id, or refuse every `seq` not above the highest that was run.
+//! 5. **Leave.** Publish [`Status`] `offline` with `graceful: true` under `[start, n+1]`, then
+//!    DISCONNECT.
+
+mod envelope;
+mod message;
+mod replay;
+mod topic;
+
+pub use envelope::{Seq, Unverified, Verified, seal};
+pub use message::{
+    Access, AssignmentBody, Cfg, CommandBody, CommandResult, Enroll, Event, HeartbeatBody, Logs,
+    Metadata, SessionStatus, State, Status, Welcome, WelcomeDecision,
+};
+pub use replay::{Freshness, MAX_TOPICS_PER_SENDER, ReplayGuard};
+pub use topic::{Kind, Topic, Topics};
+
+/// `v` of every message.
+pub const VERSION: u64 = 1;
+/// The `from` of the controller.
+pub const CONTROLLER: &str = "controller";
+/// Bytes of a message.
+pub const MAX_PAYLOAD: usize = 1024 * 1024;
+/// Instances in one assignment or state.
+pub const MAX_INSTANCES: usize = 1_000;
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContractError {
+    /// More than [`MAX_PAYLOAD`].
+    #[error("the message has {len} bytes; at most {MAX_PAYLOAD} are taken")]
+    TooLarge {
+        /// Bytes.
+        len: usize,
+    },
+    /// Not JSON, or not an object.
+    #[error("the message is not a JSON object")]
+    NotAnObject,
+    /// `v` is not 1.
+    #[error("the message is not of contract version {VERSION}")]
+    Version,
+    /// An envelope field is missing or of the wrong type.
+    #[error("the message's `{field}` is missing or malformed")]
+    Envelope {
+        /// Which.
+        field: &'static str,
+    },
+    /// The body does not fit.
+    #[error("the message's body does not fit: {message}")]
+    Body {
+        /// Names the field.
+        message: String,
+    },
+    /// The signature does not verify.
+    #[error("the message's signature does not verify")]
+    Signature,
+}
+
+impl ContractError {
+    /// One word for counters and for logging once per kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            ContractError::TooLarge { .. } => "too_large",
+            ContractError::NotAnObject => "not_json",
+            ContractError::Version => "version",
+            ContractError::Envelope { .. } => "envelope",
+            ContractError::Body { .. } => "body",
+            ContractError::Signature => "signature",
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The thread that writes.
+
+use super::state::{AskError, Controller, Input};
+use crate::{
+    fleet::{Change, Effect, Entry, Presence, PresenceSettings, Refusal},
+    journal::Journal,
+    support::clock,
+};
+use std::{
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+/// Inputs of one commit.
+const BATCH: usize = 256;
+/// Entries after which a snapshot is taken.
+const SNAPSHOT_EVERY: u64 = 5_000;
+
+/// Runs until [`Input::Stop`], or until nobody can send any more.
+pub(super) fn run(
+    controller: &Arc<Controller>,
+    journal: Box<dyn Journal>,
+    settings: PresenceSettings,
+    inputs: &flume::Receiver<Input>,
+) {
+    let presence = Presence::new(settings);
+    let mut core = Core {
+        controller,
+        journal,
+        presence,
+        started: Instant::now(),
+    };
+    loop {
+        let first = match core.next_deadline() {
+            Some(deadline) => match inputs.recv_deadline(deadline) {
+                Ok(input) => Some(input),
+                Err(flume::RecvTimeoutError::Timeout) => None,
+                Err(flume::RecvTimeoutError::Disconnected) => return,
+            },
+            None => match inputs.recv() {
+                Ok(input) => Some(input),
+                Err(_) => return,
+            },
+        };
+        let waiting = inputs.try_iter().take(BATCH - 1);
+        let batch: Vec<Input> = first.into_iter().chain(waiting).collect();
+        if core.batch(batch) {
+            return;
+        }
+    }
+}
+
+type Answer = (oneshot::Sender<Result<(), AskError>>, Result<(), AskError>);
+
+struct Core<'a> {
+    controller: &'a Arc<Controller>,
+    journal: Box<dyn Journal>,
+    presence: Presence,
+    started: Instant,
+}
+
+impl Core<'_> {
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let fleet = self.controller.fleet();
+        let presence = self.presence.next_deadline(&fleet);
+        let command = fleet
+            .commands()
+            .filter(|(_, c)| c.outcome.is_none())
+            .map(|(_, c)| c.deadline_ms);
+        let wall = clock::unix_ms();
+        let command = command.min().map(|at| self.now() + at.saturating_sub(wall));
+        let at = presence.into_iter().chain(command).min()?;
+        // A little late rather than a little early, and then again.
+        Some(self.started + Duration::from_millis(at + 1))
+    }
+
+    /// Applies and commits a batch; `true` when the controller is to end.
+    fn batch(&mut self, batch: Vec<Input>) -> bool {
+        let mut fleet = self
+            .controller
+            .fleet
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut effects: Vec<Effect> = Vec::new();
+        let mut answers: Vec<Answer> = Vec::new();
+        let mut audits = Vec::new();
+        let (mut stop, mut connected) = (false, false);
+        let at_ms = clock::unix_ms();
+        let now = self.now();
+        let mut apply = |fleet: &mut crate::fleet::Fleet, by, change| -> Result<(), Refusal> {
+            let entry = Entry { at_ms, by, change };
+            effects.extend(fleet.apply(&entry)?);
+            entries.push(entry);
+            Ok(())
+        };
+        for input in batch {
+            match input {
+                Input::Change { by, change, answer } => {
+                    let result = apply(&mut fleet, by, change).map_err(AskError::from);
+                    answers.push((answer, result));
+                }
+                Input::Told(change) => {
+                    if let Err(error) = apply(&mut fleet, None, change)
+                        && error != Refusal::Unchanged
+                    {
+                        warn!(%error, "message of a node has no effect");
+                    }
+                }
+                Input::Heard(node) => {
+                    if let Some(change) = self.presence.heard(&fleet, &node, now) {
+                        let _ = apply(&mut fleet, None, change);
+                    }
+                }
+                Input::Audit {
+                    before,
+                    limit,
+                    answer,
+                } => audits.push((before, limit, answer)),
+                Input::Connected => connected = true,
+                Input::Stop => stop = true,
+            }
+        }
+        let due: Vec<Change> = self
+            .presence
+            .due(&fleet, now)
+            .into_iter()
+            .chain(fleet.expired_commands(at_ms))
+            .collect();
+        for change in due {
+            let _ = apply(&mut fleet, None, change);
+        }
+        if !entries.is_empty() {
+            if let Err(failure) = self.journal.append(&entries) {
+                let message = failure.to_string();
+                error!(
+                    error = message,
+                    "change refused, the journal cannot keep it"
+                );
+                match self.journal.load() {
+                    Ok(durable) => *fleet = durable,
+                    // Memory is ahead of the disk, and the disk cannot be read: nothing that was
+                    // decided now may leave, and a restart will tell.
+                    Err(error) => error!(%error, "journal cannot be read either"),
+                }
+                effects.clear();
+                for (_, result) in &mut answers {
+                    if result.is_ok() {
+                        *result = Err(AskError::NotDurable(message.clone()));
+                    }
+                }
+            }
+        }
+        let wants_snapshot = stop || self.journal.entries_since_snapshot() >= SNAPSHOT_EVERY;
+        if wants_snapshot
+            && self.journal.entries_since_snapshot() > 0
+            && let Err(error) = self.journal.snapshot(&fleet)
+        {
+            warn!(%error, "no snapshot could be taken, the entries stay");
+        }
+        let version = fleet.version();
+        drop(fleet);
+        self.release(effects);
+        if connected {
+            self.publish_everything();
+        }
+        self.controller
+            .changed
+            .send_if_modified(|v| std::mem::replace(v, version) != version);
+        for (answer, result) in answers {
+            let _ = answer.send(result);
+        }
+        for (before, limit, answer) in audits {
+            let _ = answer.send(self.journal.audit(before, limit).map_err(|e| e.to_string()));
+        }
+        if stop {
+            info!("journal closed");
+        }
+        stop
+    }
+
+    /// What is durable may leave.
+    fn release(&mut self, effects: Vec<Effect>) {
+        let c = self.controller;
+        let fleet = c.fleet();
+        // Several changes of one batch need one assignment only.
+        let mut assigned = std::collections::BTreeSet::new();
+        for effect in effects {
+            match effect {
+                Effect::PublishAssignment(node) => {
+                    if assigned.insert(node.clone()) {
+                        c.outbox.assignment(&fleet, &node);
+                    }
+                }
+                Effect::PublishWelcome(node) => c.outbox.welcome(&fleet, &node),
+                Effect::PublishAccess => c.outbox.access(&fleet.access()),
+                Effect::ClearRetained(node) => {
+                    c.outbox.clear(&node);
+                    c.live.forget(node.as_str());
+                    self.presence.forget(&node);
+                }
+                Effect::SendCommand { id, node, order } => c.outbox.command(&id, &node, order),
+                Effect::Emit(event) => {
+                    info!(event = event.event, message = event.message, "fleet");
+                    c.events.publish(event);
+                }
+            }
+        }
+    }
+
+    /// A broker may have forgotten everything.
+    fn publish_everything(&self) {
+        let c = self.controller;
+        let fleet = c.fleet();
+        c.outbox.access(&fleet.access());
+        for (name, _) in fleet.nodes() {
+            c.outbox.assignment(&fleet, name);
+        }
+    }
+}

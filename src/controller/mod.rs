@@ -1,0 +1,29 @@
+//! The controller: a shell around [`crate::fleet`].
+//!
+//! ```text
+//!  HTTP ───────┐ ask            ┌─ journal (SQLite): one commit per batch
+//!  MQTT inbox ─┼─► queue ─► core thread ─► Fleet::apply ─► effects ─► MQTT, events, answers
+//!  deadlines ──┘                └─ readers see the fleet between batches only
+//! ```
+//!
+//! One thread, the core, owns the writing: it takes what waits (up to 256 inputs), applies it,
+//! commits it in one transaction, and only then releases effects and answers. Until then nobody
+//! sees the change. When the commit fails the fleet is loaded anew from the journal, who asked is
+//! told why, and everything that runs goes on.
+//!
+//! Heartbeats, pings and log lines do not pass the journal: see [`live`] and [`pending`].
+
+mod core;
+mod events;
+mod inbox;
+mod live;
+mod outbox;
+mod pending;
+mod run;
+mod state;
+
+pub use events::{EventLog, NumberedEvent};
+pub use pending::{Pending, PendingError};
+pub use run::{ControllerError, run};
+pub(crate) use run::{broker_listeners, machine_names};
+pub use state::{AskError, Controller, Input};

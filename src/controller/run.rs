@@ -1,0 +1,576 @@
+//! Starting and stopping a controller.
+
+use super::{
+    EventLog, Pending, core,
+    inbox::Inbox,
+    live::Live,
+    outbox::Outbox,
+    state::{Controller, Input, JoinBase},
+};
+use crate::{
+    agent::{self, AgentEnd},
+    broker::{Broker, BrokerError, Listener},
+    config::{AgentConfig, ControllerConfig, JoinSource, Listen, Surroundings},
+    contract::{CONTROLLER, Kind, MAX_PAYLOAD, Topics},
+    fleet::{Actor, Change, PresenceSettings, Refusal, TokenGrant},
+    gate::FleetGate,
+    http,
+    identity::{self, ApiToken, FleetIdentity, IdentityError, JoinToken, Role, credential},
+    journal::{Journal, JournalError, SqliteJournal},
+    model::{Name, NodeConfig},
+    mqtt::{self, Endpoint, Login, LoginSource, SessionEvent, SessionSettings},
+    support::{Shutdown, clock},
+};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tracing::{error, info, warn};
+
+/// Why a controller cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// Its keys.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Its journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Its embedded broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Its HTTP side.
+    #[error(transparent)]
+    Http(#[from] http::HttpError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] identity::FileError),
+    /// The external broker.
+    #[error("the external broker cannot be used: {0}")]
+    External(String),
+    /// No room for its thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Runs a controller until it is asked to stop.
+///
+/// # Errors
+/// [`ControllerError`], when it cannot start or its broker has died.
+pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), ControllerError> {
+    let dir = &config.common.data_dir;
+    let now = clock::unix_ms();
+    let identity = FleetIdentity::open(dir, "controller", now)?;
+    let mut journal = SqliteJournal::open(&dir.join("journal.db"))?;
+    let fleet = journal.load()?;
+    let topics = Topics::new(&config.topic_prefix);
+    let gate = Arc::new(FleetGate::new(identity.key.public(), topics.clone(), false));
+    gate.set_access(fleet.access());
+
+    let broker = match config.embed_broker {
+        true => Some(Arc::new(start_broker(&config, &identity, &gate).await?)),
+        false => None,
+    };
+    let join = join_base(&config, &identity, broker.as_deref())?;
+    let own_endpoint = own_endpoint(&config, broker.as_deref());
+    let (inputs, queue) = flume::bounded(10_000);
+    let outbox = Outbox::new(identity.key.clone(), topics.clone(), identity.start);
+    let controller = Arc::new(Controller {
+        fleet: std::sync::RwLock::new(fleet),
+        inputs,
+        identity,
+        live: Live::default(),
+        events: EventLog::new(now),
+        pending: Pending::default(),
+        outbox,
+        join,
+        command_timeout: Duration::from_millis(config.command_timeout_ms),
+        auto_approve: config.auto_approve,
+        connected: false.into(),
+        refused: std::sync::Mutex::default(),
+        broker: std::sync::RwLock::new(broker.clone()),
+        started_ms: now,
+        data_dir: dir.clone(),
+        changed: tokio::sync::watch::Sender::new(0),
+    });
+    let session = connect(&config, &controller, own_endpoint)?;
+    let core = spawn_core(&config, &controller, Box::new(journal), queue)?;
+    first_token(&controller, dir).await?;
+    let node_config = NodeConfig {
+        heartbeat_interval_ms: config.heartbeat_interval_ms,
+    };
+    let _ = controller
+        .change(None, Change::Configured { node_config })
+        .await;
+
+    let listening = tokio::spawn(listen(controller.clone(), session, gate, broker.clone()));
+    let served = http::serve(&config.api_listen, controller.clone(), shutdown.clone()).await?;
+    for address in served.addresses() {
+        info!(%address, "api listens");
+    }
+    let local = config.with_agent.then(|| {
+        tokio::spawn(local_agent(
+            config.clone(),
+            controller.clone(),
+            shutdown.clone(),
+        ))
+    });
+    announce(&controller, served.urls(), dir);
+
+    let died = async {
+        match &broker {
+            Some(broker) => broker.closed().await,
+            None => std::future::pending().await,
+        }
+    };
+    let result = tokio::select! {
+        () = shutdown.wait() => Ok(()),
+        death = died => Err(ControllerError::from(death)),
+    };
+    if result.is_err() {
+        error!("the embedded broker has died, the controller ends; workloads go on");
+        shutdown.trigger();
+    }
+    info!("controller stops");
+    served.stopped().await;
+    if let Some(local) = local {
+        let _ = tokio::time::timeout(Duration::from_secs(5), local).await;
+    }
+    let _ = controller.inputs.send_async(Input::Stop).await;
+    let _ = tokio::task::spawn_blocking(move || core.join()).await;
+    listening.abort();
+    result
+}
+
+/// The join line and where to look, for the person who started it.
+fn announce(controller: &Controller, urls: &[String], dir: &Path) {
+    for url in urls {
+        info!(url, "controller is ready");
+    }
+    info!(token_file = %dir.join("admin.token").display(), "operators sign in with a token");
+    let _ = controller;
+}
+
+async fn start_broker(
+    config: &ControllerConfig,
+    identity: &FleetIdentity,
+    gate: &Arc<FleetGate>,
+) -> Result<Broker, ControllerError> {
+    let mut listeners = broker_listeners(&config.mqtt_listen, identity)?;
+    // The controller's own way in, whatever else there is.
+    listeners.push(Listener::Plain(SocketAddr::from(([127, 0, 0, 1], 0))));
+    let limits = crate::broker::Limits {
+        max_packet: MAX_PAYLOAD + 4_096,
+        ..Default::default()
+    };
+    let settings = crate::broker::Settings { listeners, limits };
+    let broker = Broker::start(settings, gate.clone()).await?;
+    for (address, listen) in broker.addresses().iter().zip(&config.mqtt_listen) {
+        info!(%address, tls = listen.tls, "broker listens");
+    }
+    Ok(broker)
+}
+
+/// Listeners of a broker of the fleet, TLS ones with a certificate for this machine's names.
+///
+/// # Errors
+/// The certificate cannot be made.
+pub(crate) fn broker_listeners(
+    listen: &[Listen],
+    identity: &FleetIdentity,
+) -> Result<Vec<Listener>, IdentityError> {
+    let mut tls = None;
+    let mut listeners = Vec::new();
+    for l in listen {
+        if !l.tls {
+            listeners.push(Listener::Plain(l.address));
+            continue;
+        }
+        if tls.is_none() {
+            tls = Some(identity.server_config(&machine_names(), clock::unix_ms())?);
+        }
+        listeners.extend(tls.clone().map(|config| Listener::Tls(l.address, config)));
+    }
+    Ok(listeners)
+}
+
+/// Names and addresses that this machine is reached by.
+pub(crate) fn machine_names() -> Vec<String> {
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let mut names = vec!["127.0.0.1".to_owned(), "::1".to_owned()];
+    names.extend(agent::addresses());
+    if host
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+        && !host.is_empty()
+    {
+        names.push(host);
+    }
+    names
+}
+
+/// What every join token carries: the broker's addresses as boards reach them, best first.
+fn join_base(
+    config: &ControllerConfig,
+    identity: &FleetIdentity,
+    broker: Option<&Broker>,
+) -> Result<JoinBase, ControllerError> {
+    let prefix = config.topic_prefix.clone();
+    let Some(broker) = broker else {
+        let external_ca = match &config.broker_ca {
+            Some(path) => Some(identity::read_to_string(path)?),
+            None => None,
+        };
+        let brokers = config.broker.iter().map(Endpoint::url).collect();
+        let ours = external_ca
+            .is_none()
+            .then(|| identity::sha256_hex(identity.ca.certificate()));
+        return Ok(JoinBase {
+            brokers,
+            ca_sha256: ours,
+            external_ca,
+            prefix,
+        });
+    };
+    let bound: Vec<(SocketAddr, bool)> = broker
+        .addresses()
+        .iter()
+        .zip(&config.mqtt_listen)
+        .map(|(address, listen)| (*address, listen.tls))
+        .collect();
+    let mut brokers = Vec::new();
+    let url = |host: &str, port: u16, tls: bool| {
+        Endpoint {
+            tls,
+            host: host.to_owned(),
+            port,
+            credentials: None,
+        }
+        .url()
+    };
+    for advertised in &config.advertise {
+        let with_port = advertised
+            .parse::<SocketAddr>()
+            .map(|a| (a.ip().to_string(), a.port()));
+        let split = advertised
+            .rsplit_once(':')
+            .and_then(|(h, p)| Some((h.to_owned(), p.parse().ok()?)));
+        let main = bound.iter().find(|(_, tls)| *tls).or(bound.first());
+        let (port, tls) = main.map_or((8883, true), |(a, tls)| (a.port(), *tls));
+        let (host, port) = with_port
+            .ok()
+            .or(split)
+            .unwrap_or((advertised.clone(), port));
+        brokers.push(url(host.trim_matches(['[', ']']), port, tls));
+    }
+    for (address, tls) in bound {
+        if address.ip().is_unspecified() {
+            let v4_only = address.is_ipv4();
+            let mut hosts = agent::addresses();
+            hosts.retain(|h| h.parse::<IpAddr>().is_ok_and(|ip| !v4_only || ip.is_ipv4()));
+            // A fleet on one machine joins over loopback, where nothing else is to be had.
+            hosts.push("127.0.0.1".to_owned());
+            brokers.extend(hosts.iter().map(|h| url(h, address.port(), tls)));
+        } else {
+            brokers.push(url(&address.ip().to_string(), address.port(), tls));
+        }
+    }
+    brokers.dedup();
+    brokers.truncate(8);
+    let ca_sha256 = Some(identity::sha256_hex(identity.ca.certificate()));
+    Ok(JoinBase {
+        brokers,
+        ca_sha256,
+        external_ca: None,
+        prefix,
+    })
+}
+
+fn own_endpoint(config: &ControllerConfig, broker: Option<&Broker>) -> Option<Endpoint> {
+    match broker {
+        Some(broker) => broker.addresses().last().map(|address| Endpoint {
+            tls: false,
+            host: address.ip().to_string(),
+            port: address.port(),
+            credentials: None,
+        }),
+        None => config.broker.clone(),
+    }
+}
+
+struct ControllerLogin {
+    endpoint: Endpoint,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    controller: Arc<Controller>,
+}
+
+impl LoginSource for ControllerLogin {
+    fn next(&mut self, _attempt: u32) -> Result<Login, String> {
+        let outbox = &self.controller.outbox;
+        let password = credential::controller_password(outbox.key(), outbox.next());
+        let own = (CONTROLLER.to_owned(), password);
+        let hears = Kind::ALL.into_iter().filter(|k| k.from_agent());
+        Ok(Login {
+            endpoint: self.endpoint.clone(),
+            tls: self.tls.clone(),
+            client_id: client_id(self.controller.outbox.topics.prefix()),
+            credentials: self.endpoint.credentials.clone().unwrap_or(own),
+            will: None,
+            filters: hears.map(|k| outbox.topics.every(k)).collect(),
+        })
+    }
+}
+
+/// One controller per prefix: two fleets may share an external broker.
+fn client_id(prefix: &str) -> String {
+    let safe: String = prefix
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(40)
+        .collect();
+    format!("controller-{safe}")
+}
+
+type Session = tokio::sync::mpsc::Receiver<SessionEvent>;
+
+fn connect(
+    config: &ControllerConfig,
+    controller: &Arc<Controller>,
+    endpoint: Option<Endpoint>,
+) -> Result<Session, ControllerError> {
+    let endpoint = endpoint.ok_or_else(|| ControllerError::External("no address".into()))?;
+    let tls = match (endpoint.tls, &config.broker_ca) {
+        (true, Some(path)) => {
+            let pem = identity::read_to_string(path)?;
+            let made = identity::external_client_config(&pem);
+            Some(made.map_err(|e| ControllerError::External(e.to_string()))?)
+        }
+        // A broker of ours elsewhere: `fleetctl broker` with this fleet's identity.
+        (true, None) => {
+            let trust = identity::ServerTrust::Pem(controller.identity.ca.pem().to_owned());
+            let made = identity::client_config(trust);
+            Some(made.map_err(|e| ControllerError::External(e.to_string()))?)
+        }
+        _ => None,
+    };
+    let login = ControllerLogin {
+        endpoint,
+        tls,
+        controller: controller.clone(),
+    };
+    let settings = SessionSettings {
+        reconnect_max: Duration::from_secs(5),
+        keep_alive: Duration::from_secs(60),
+        max_packet: MAX_PAYLOAD + 4_096,
+        outbox: 100_000,
+        seed: clock::seed(),
+    };
+    let (publisher, session) = mqtt::spawn(login, settings);
+    controller.outbox.set_publisher(publisher);
+    Ok(session)
+}
+
+fn spawn_core(
+    config: &ControllerConfig,
+    controller: &Arc<Controller>,
+    journal: Box<dyn Journal>,
+    queue: flume::Receiver<Input>,
+) -> Result<std::thread::JoinHandle<()>, std::io::Error> {
+    let settings = PresenceSettings {
+        silent_after_ms: config.silent_after_ms,
+        offline_after_ms: config.offline_after_ms,
+        start_grace_ms: config.start_grace_ms,
+    };
+    let controller = controller.clone();
+    std::thread::Builder::new()
+        .name("core".into())
+        .stack_size(1 << 20)
+        .spawn(move || core::run(&controller, journal, settings, &queue))
+}
+
+/// Messages, until the session ends.
+async fn listen(
+    controller: Arc<Controller>,
+    mut session: Session,
+    gate: Arc<FleetGate>,
+    broker: Option<Arc<Broker>>,
+) {
+    let mut inbox = Inbox::new(controller.clone());
+    let mut access = controller.changed.subscribe();
+    loop {
+        tokio::select! {
+            event = session.recv() => match event {
+                Some(SessionEvent::Connected) => {
+                    controller.connected.store(true, Ordering::Relaxed);
+                    let _ = controller.inputs.send_async(Input::Connected).await;
+                }
+                Some(SessionEvent::Disconnected { reason, .. }) => {
+                    controller.connected.store(false, Ordering::Relaxed);
+                    warn!(reason, "no connection to the broker");
+                }
+                Some(SessionEvent::Message { topic, payload }) => inbox.take(&topic, &payload).await,
+                Some(SessionEvent::Ended { reason }) => {
+                    error!(reason, "session ended");
+                    return;
+                }
+                None => return,
+            },
+            changed = access.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let document = controller.fleet().access();
+                if gate.set_access(document) && let Some(broker) = &broker {
+                    broker.disconnect(|principal| gate.is_cut_off(principal));
+                }
+            }
+        }
+    }
+}
+
+/// The first start makes an admin token and leaves it in a file.
+async fn first_token(controller: &Controller, dir: &Path) -> Result<(), ControllerError> {
+    let path = dir.join("admin.token");
+    let known = identity::read_optional(&path)?;
+    let valid = known.is_some_and(|secret| {
+        controller
+            .fleet()
+            .authorize(secret.trim(), clock::unix_ms())
+            .is_some()
+    });
+    let revoked = || {
+        let fleet = controller.fleet();
+        fleet.tokens().any(|(id, t)| id == "admin" && t.revoked)
+    };
+    if valid || revoked() {
+        return Ok(());
+    }
+    let token = ApiToken::generate()?;
+    identity::write_private(&path, format!("{}\n", token.secret).as_bytes())?;
+    let id = if controller.fleet().tokens().any(|(id, _)| id == "admin") {
+        identity::random_id()?
+    } else {
+        "admin".to_owned()
+    };
+    let change = Change::TokenCreated {
+        id,
+        name: "admin".into(),
+        grant: TokenGrant::Api {
+            role: Role::Admin,
+            digest: token.digest,
+        },
+        expires_ms: 0,
+    };
+    let by = Actor {
+        token: "first start".into(),
+        role: Role::Admin,
+        from: "local".into(),
+    };
+    match controller.change(Some(by), change).await {
+        Ok(()) | Err(super::AskError::Refused(Refusal::Unchanged)) => Ok(()),
+        Err(error) => Err(ControllerError::Journal(JournalError::Failed {
+            path: dir.join("journal.db").display().to_string(),
+            what: error.to_string(),
+        })),
+    }
+}
+
+impl Controller {
+    /// Makes a join token that is valid until `expires_ms` (0: for ever), and journals it.
+    ///
+    /// # Errors
+    /// As [`Controller::change`].
+    pub async fn create_join_token(
+        &self,
+        by: Option<Actor>,
+        name: String,
+        expires_ms: u64,
+    ) -> Result<String, super::AskError> {
+        let id = identity::random_id().map_err(|e| super::AskError::NotDurable(e.to_string()))?;
+        let grant = TokenGrant::Join;
+        self.change(
+            by,
+            Change::TokenCreated {
+                id: id.clone(),
+                name,
+                grant,
+                expires_ms,
+            },
+        )
+        .await?;
+        Ok(self.join_token(id, expires_ms))
+    }
+
+    fn join_token(&self, id: String, expires_ms: u64) -> String {
+        let base = self.join.clone();
+        JoinToken {
+            secret: identity::join_secret(&self.identity.key, &id, expires_ms),
+            id,
+            brokers: base.brokers,
+            ca_sha256: base.ca_sha256,
+            external_ca: base.external_ca,
+            fleet_key: self.identity.key.public().to_string(),
+            prefix: base.prefix,
+            expires_ms,
+        }
+        .encode()
+    }
+}
+
+/// One node in the controller's own process.
+async fn local_agent(config: ControllerConfig, controller: Arc<Controller>, shutdown: Shutdown) {
+    let around = Surroundings::of_this_process();
+    let name = config
+        .node_name
+        .clone()
+        .or_else(|| Name::from_lossy(&around.host_name));
+    let Some(name) = name else {
+        error!("the local node has no name; set `node_name`");
+        return;
+    };
+    loop {
+        let hour = clock::unix_ms() + 3_600_000;
+        // Only an agent that has not joined yet needs a token that is taken.
+        let joined = config.common.data_dir.join("agent/fleet.json").exists();
+        let token = if joined {
+            controller.join_token("local".into(), 1)
+        } else {
+            match controller
+                .create_join_token(None, format!("local node {name}"), hour)
+                .await
+            {
+                Ok(token) => token,
+                Err(error) => {
+                    error!(%error, "the local agent gets no join token");
+                    return;
+                }
+            }
+        };
+        let Ok(token) = crate::config::JoinToken::parse(&token) else {
+            return;
+        };
+        let agent = AgentConfig::local(
+            config.common.clone(),
+            config.common.data_dir.join("agent"),
+            name.clone(),
+            JoinSource::Token(token),
+            &around,
+        );
+        match agent::run(agent, shutdown.clone()).await {
+            Ok(AgentEnd::Restart) => continue,
+            Ok(AgentEnd::Stopped) => return,
+            Err(error) => {
+                error!(
+                    error = crate::support::chain(&error),
+                    "the local agent ends"
+                );
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What the controller's parts share.
+
+use super::{EventLog, Pending, live::Live, outbox::Outbox};
+use crate::{
+    fleet::{Actor, Change, Fleet, Refusal},
+    identity::FleetIdentity,
+    journal::AuditLine,
+    model::{CommandOutcome, CommandSpec, Name},
+    support::clock,
+};
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicBool},
+    time::Duration,
+};
+use tokio::sync::oneshot;
+
+/// Something for the core thread.
+pub enum Input {
+    /// A person's change.
+    Change {
+        /// Who.
+        by: Option<Actor>,
+        /// What.
+        change: Change,
+        /// Answered once it is durable.
+        answer: oneshot::Sender<Result<(), AskError>>,
+    },
+    /// An agent's (or a clock's) change; nobody waits.
+    Told(Change),
+    /// A node gave a sign of life.
+    Heard(Name),
+    /// Somebody reads the audit trail.
+    Audit {
+        /// Lines before this one; 0: the newest.
+        before: u64,
+        /// How many.
+        limit: u32,
+        /// The lines.
+        answer: oneshot::Sender<Result<Vec<AuditLine>, String>>,
+    },
+    /// A connection to the broker stands: everything must be published again.
+    Connected,
+    /// Write a snapshot and end.
+    Stop,
+}
+
+/// Why a change was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The fleet says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The journal could not keep it.
+    #[error("{0}")]
+    NotDurable(String),
+    /// The controller is stopping, or has more to do than it can.
+    #[error("the controller is busy or stopping; try again")]
+    Busy,
+}
+
+/// The controller, for its HTTP side and its tasks.
+pub struct Controller {
+    pub(super) fleet: RwLock<Fleet>,
+    /// To the core thread; bounded.
+    pub(super) inputs: flume::Sender<Input>,
+    /// Keys and CA.
+    pub identity: FleetIdentity,
+    /// The last heartbeats.
+    pub live: Live,
+    /// What happened lately.
+    pub events: EventLog,
+    /// Commands under way.
+    pub pending: Pending,
+    /// Signs and sends.
+    pub outbox: Outbox,
+    /// What a join token carries beside its secret.
+    pub join: JoinBase,
+    /// How long a command may take.
+    pub command_timeout: Duration,
+    /// Machines with a token need no further consent.
+    pub auto_approve: bool,
+    /// Connected to the broker.
+    pub connected: AtomicBool,
+    /// Message refusals by kind, for `/metrics`.
+    pub refused: std::sync::Mutex<crate::support::Counted>,
+    /// Counters of the embedded broker.
+    pub broker: RwLock<Option<Arc<crate::broker::Broker>>>,
+    /// When it started, wall clock.
+    pub started_ms: u64,
+    /// Where the admin token is.
+    pub data_dir: PathBuf,
+    /// Wakes who waits for the fleet to change.
+    pub changed: tokio::sync::watch::Sender<u64>,
+}
+
+/// What every join token of this fleet carries.
+#[derive(Debug, Clone)]
+pub struct JoinBase {
+    /// Broker URLs.
+    pub brokers: Vec<String>,
+    /// SHA-256 of the CA's certificate; `None` with an external broker.
+    pub ca_sha256: Option<String>,
+    /// CA of an external broker.
+    pub external_ca: Option<String>,
+    /// Topic prefix.
+    pub prefix: String,
+}
+
+impl Controller {
+    /// The fleet, for reading. Held only for as long as it takes to copy something out.
+    pub fn fleet(&self) -> RwLockReadGuard<'_, Fleet> {
+        self.fleet.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a change; returns once it is durable and its effects are on their way.
+    ///
+    /// # Errors
+    /// [`AskError`]; then nothing was changed.
+    pub async fn change(&self, by: Option<Actor>, change: Change) -> Result<(), AskError> {
+        let (answer, receiver) = oneshot::channel();
+        let input = Input::Change { by, change, answer };
+        self.inputs
+            .send_async(input)
+            .await
+            .map_err(|_| AskError::Busy)?;
+        receiver.await.map_err(|_| AskError::Busy)?
+    }
+
+    /// The audit trail, newest first.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn audit(&self, before: u64, limit: u32) -> Result<Vec<AuditLine>, String> {
+        let (answer, receiver) = oneshot::channel();
+        let busy = || AskError::Busy.to_string();
+        let input = Input::Audit {
+            before,
+            limit,
+            answer,
+        };
+        self.inputs.send_async(input).await.map_err(|_| busy())?;
+        receiver.await.map_err(|_| busy())?
+    }
+
+    /// Sends a command and waits for its result.
+    ///
+    /// # Errors
+    /// The fleet refuses it; a node that does not answer is an outcome, not an error.
+    pub async fn command(
+        &self,
+        by: Option<Actor>,
+        node: &Name,
+        order: CommandSpec,
+    ) -> Result<CommandOutcome, AskError> {
+        let known = self
+            .fleet()
+            .node(node.as_str())
+            .map(|n| (n.presence, n.presence_reason.clone()));
+        let Some((presence, reason)) = known else {
+            return Err(Refusal::NotFound {
+                what: "node",
+                name: node.to_string(),
+            }
+            .into());
+        };
+        if presence == crate::model::Presence::Offline {
+            let why = if reason.is_empty() {
+                "offline".to_owned()
+            } else {
+                reason
+            };
+            return Ok(CommandOutcome::failed(format!("{node} is offline ({why})")));
+        }
+        let id = crate::identity::random_id().map_err(|e| AskError::NotDurable(e.to_string()))?;
+        let receiver = self
+            .pending
+            .expect(&id, node, None)
+            .map_err(|e| AskError::Refused(Refusal::Conflict(e.to_string())))?;
+        if order.command.changes_something() {
+            let timeout = u64::try_from(self.command_timeout.as_millis()).unwrap_or(u64::MAX);
+            let deadline_ms = clock::unix_ms().saturating_add(timeout);
+            let change = Change::CommandIssued {
+                id: id.clone(),
+                node: node.clone(),
+                order,
+                deadline_ms,
+            };
+            if let Err(error) = self.change(by, change).await {
+                self.pending.forget(&id);
+                return Err(error);
+            }
+        } else {
+            self.outbox.command(&id, node, order);
+        }
+        match tokio::time::timeout(self.command_timeout, receiver).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            _ => {
+                self.pending.forget(&id);
+                let seconds = self.command_timeout.as_secs_f32();
+                Ok(CommandOutcome::failed(format!(
+                    "{node} did not answer within {seconds} s"
+                )))
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Tokens, and the document that tells brokers whom to refuse.
+
+use super::{Approval, Effect, Fleet, Refusal, TokenGrant};
+use crate::{
+    contract::Access,
+    identity::{ApiToken, Role},
+    model::UnixMs,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Tokens that may exist at once.
+const MAX_TOKENS: usize = 10_000;
+
+/// A token. Its secret is not here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenRecord {
+    /// What a person called it.
+    pub name: String,
+    /// What it is for.
+    pub grant: TokenGrant,
+    /// When it was made.
+    pub created_ms: UnixMs,
+    /// When it ends; 0: never.
+    pub expires_ms: UnixMs,
+    /// It was revoked.
+    pub revoked: bool,
+}
+
+impl TokenRecord {
+    /// It is taken at `now`.
+    pub fn is_valid(&self, now: UnixMs) -> bool {
+        !self.revoked && (self.expires_ms == 0 || now < self.expires_ms)
+    }
+}
+
+impl Fleet {
+    /// All tokens, by id.
+    pub fn tokens(&self) -> impl Iterator<Item = (&String, &TokenRecord)> {
+        self.tokens.iter()
+    }
+
+    /// The API token with this secret: its name and role.
+    pub fn authorize(&self, secret: &str, now: UnixMs) -> Option<(&str, Role)> {
+        let wanted = ApiToken::digest(secret);
+        self.tokens.values().find_map(|t| match &t.grant {
+            TokenGrant::Api { role, digest } if *digest == wanted && t.is_valid(now) => {
+                Some((t.name.as_str(), *role))
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether the join token `id` is taken at `now`.
+    pub fn join_token_is_valid(&self, id: &str, now: UnixMs) -> bool {
+        let token = self.tokens.get(id);
+        token.is_some_and(|t| t.grant == TokenGrant::Join && t.is_valid(now))
+    }
+
+    /// Whether a node key was cut off.
+    pub fn key_is_revoked(&self, key: &str) -> bool {
+        self.revoked_keys.contains(key)
+    }
+
+    /// What brokers must know beside the fleet's key.
+    pub fn access(&self) -> Access {
+        let digests = |t: &TokenRecord| match &t.grant {
+            TokenGrant::Api { digest, .. } if !t.revoked => Some(digest.clone()),
+            _ => None,
+        };
+        let revoked_joins = |(id, t): (&String, &TokenRecord)| {
+            (t.revoked && t.grant == TokenGrant::Join).then(|| id.clone())
+        };
+        Access {
+            generation: self.access_generation,
+            revoked: self.revoked_keys.iter().cloned().collect(),
+            revoked_tokens: self.tokens.iter().filter_map(revoked_joins).collect(),
+            readers: self.tokens.values().filter_map(digests).collect(),
+        }
+    }
+
+    pub(super) fn create_token(
+        &mut self,
+        id: &str,
+        name: &str,
+        grant: &TokenGrant,
+        created_ms: UnixMs,
+        expires_ms: UnixMs,
+    ) -> Result<Vec<Effect>, Refusal> {
+        // What expired long ago only takes room.
+        let old =
+            |t: &TokenRecord| t.expires_ms != 0 && t.expires_ms + 30 * 86_400_000 < created_ms;
+        self.tokens.retain(|_, t| !old(t));
+        if self.tokens.contains_key(id) {
+            return Err(Refusal::Conflict(format!(
+                "there is a token `{id}` already"
+            )));
+        }
+        if self.tokens.len() >= MAX_TOKENS {
+            return Err(Refusal::Conflict(format!(
+                "there are {MAX_TOKENS} tokens; revoke some (`fleetctl token ls`)"
+            )));
+        }
+        let record = TokenRecord {
+            name: name.to_owned(),
+            grant: grant.clone(),
+            created_ms,
+            expires_ms,
+            revoked: false,
+        };
+        self.tokens.insert(id.to_owned(), record);
+        self.access_generation += 1;
+        Ok(vec![Effect::PublishAccess])
+    }
+
+    pub(super) fn revoke_token(&mut self, id: &str) -> Result<Vec<Effect>, Refusal> {
+        let token = self.tokens.get_mut(id);
+        let token = token.ok_or_else(|| Refusal::NotFound {
+            what: "token",
+            name: id.to_owned(),
+        })?;
+        if token.revoked {
+            return Err(Refusal::Unchanged);
+        }
+        token.revoked = true;
+        self.access_generation += 1;
+        Ok(vec![Effect::PublishAccess])
+    }
+
+    /// Cuts a key off for good.
+    pub(super) fn revoke_key(&mut self, key: String) {
+        self.revoked_keys.insert(key);
+        self.access_generation += 1;
+    }
+
+    /// Nodes that may take part.
+    pub(super) fn is_member(&self, node: &str) -> bool {
+        self.nodes
+            .get(node)
+            .is_some_and(|n| n.approval == Approval::Approved)
+    }
+}

@@ -1,0 +1,257 @@
+//! What goes into the state machine and what comes out.
+
+use crate::{
+    contract::Seq,
+    identity::Role,
+    model::{
+        CommandOutcome, CommandSpec, Desired, EngineFact, Name, NodeConfig, NodeFacts,
+        ObservedInstance, Presence as NodePresence, UnixMs, Workload,
+    },
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// One journaled input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Controller's clock.
+    pub at_ms: UnixMs,
+    /// The person behind it; `None` for what agents and clocks cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
+    /// What happened.
+    pub change: Change,
+}
+
+/// Who made a change, and from where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Actor {
+    /// Name of the API token.
+    pub token: String,
+    /// Its role then.
+    pub role: Role,
+    /// Address that the request came from.
+    pub from: String,
+}
+
+/// Something that changes a decision. Stored: variants and fields are only ever added, with
+/// defaults (see the golden journal in the tests).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // the fields say what they are
+pub enum Change {
+    /// The controller's configuration gives every node other settings.
+    Configured { node_config: NodeConfig },
+    /// A machine asked to join, with a genuine token.
+    NodeEnrolled {
+        node: Name,
+        key: String,
+        token: String,
+        hostname: String,
+        approve: bool,
+    },
+    /// Somebody let a waiting machine in.
+    NodeApproved { node: Name },
+    /// Cut off for good: its key is never taken again.
+    NodeRevoked { node: Name },
+    /// Forgotten; its key is cut off as well.
+    NodeRemoved { node: Name },
+    /// Labels set (`Some`) or taken away (`None`).
+    NodeLabelled {
+        node: Name,
+        labels: BTreeMap<String, Option<String>>,
+    },
+    /// Its facts are other ones than before.
+    NodeDescribed { node: Name, facts: NodeFacts },
+    /// It came, fell silent, or left.
+    NodePresenceChanged {
+        node: Name,
+        presence: NodePresence,
+        session: Seq,
+        reason: String,
+    },
+    /// Its observed state is another one than before.
+    StateReported {
+        node: Name,
+        generation: u64,
+        instances: Vec<ObservedInstance>,
+        engines: Vec<EngineFact>,
+    },
+    /// Somebody applied manifests.
+    WorkloadsApplied { workloads: Vec<Workload> },
+    /// Somebody took workloads away.
+    WorkloadsRemoved { workloads: Vec<Name> },
+    /// Somebody started or stopped a workload.
+    WorkloadDesired { workload: Name, desired: Desired },
+    /// Somebody restarts every instance of a workload.
+    WorkloadRestarted { workload: Name },
+    /// A token was made. Of an API token only the digest is kept.
+    TokenCreated {
+        id: String,
+        name: String,
+        grant: TokenGrant,
+        expires_ms: UnixMs,
+    },
+    /// A token is not taken any more.
+    TokenRevoked { id: String },
+    /// An order that changes something was sent.
+    CommandIssued {
+        id: String,
+        node: Name,
+        order: CommandSpec,
+        deadline_ms: UnixMs,
+    },
+    /// Its result, or that none came.
+    CommandFinished { id: String, outcome: CommandOutcome },
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenGrant {
+    /// A machine may ask to join.
+    Join,
+    /// A person or program may use the API.
+    Api {
+        /// How far.
+        role: Role,
+        /// SHA-256 of the secret, hex.
+        digest: String,
+    },
+}
+
+/// What the shell is asked to do, once the entry is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Publish [`super::Fleet::assignment`] of this node.
+    PublishAssignment(Name),
+    /// Tell an enrolled machine how it stands.
+    PublishWelcome(Name),
+    /// Publish [`super::Fleet::access`].
+    PublishAccess,
+    /// Take the retained messages of a removed node away.
+    ClearRetained(Name),
+    /// Send an order.
+    SendCommand {
+        /// Its id.
+        id: String,
+        /// To whom.
+        node: Name,
+        /// What.
+        order: CommandSpec,
+    },
+    /// Tell who listens.
+    Emit(FleetEvent),
+}
+
+/// Something worth telling.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FleetEvent {
+    /// When, on the controller's clock.
+    pub at: UnixMs,
+    /// `node_online`, `workload_applied`, `instance_running`, ….
+    pub event: String,
+    /// About which node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub node: Option<Name>,
+    /// About which workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub workload: Option<Name>,
+    /// One sentence.
+    pub message: String,
+}
+
+/// Why a change was not made. `Display` is a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is nothing of that name.
+    #[error("there is no {what} `{name}`")]
+    NotFound {
+        /// `node`, `workload`, ….
+        what: &'static str,
+        /// As asked for.
+        name: String,
+    },
+    /// It contradicts what is.
+    #[error("{0}")]
+    Conflict(String),
+    /// It cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// It changes nothing; not an error, and not journaled.
+    #[error("nothing to change")]
+    Unchanged,
+}
+
+impl Refusal {
+    pub(super) fn no_node(name: &Name) -> Refusal {
+        Refusal::NotFound {
+            what: "node",
+            name: name.to_string(),
+        }
+    }
+
+    pub(super) fn no_workload(name: &Name) -> Refusal {
+        Refusal::NotFound {
+            what: "workload",
+            name: name.to_string(),
+        }
+    }
+}
+
+impl Change {
+    /// What the audit trail says a person did: verb and object.
+    pub fn summary(&self) -> String {
+        match self {
+            Change::Configured { .. } => "changed the settings of all nodes".into(),
+            Change::NodeEnrolled { node, .. } => format!("enrolled node {node}"),
+            Change::NodeApproved { node } => format!("approved node {node}"),
+            Change::NodeRevoked { node } => format!("revoked node {node}"),
+            Change::NodeRemoved { node } => format!("removed node {node}"),
+            Change::NodeLabelled { node, labels } => {
+                let all: Vec<String> = labels
+                    .iter()
+                    .map(|(k, v)| v.as_ref().map_or(format!("{k}-"), |v| format!("{k}={v}")))
+                    .collect();
+                format!("labelled node {node} {}", all.join(" "))
+            }
+            Change::NodeDescribed { node, .. } => format!("described node {node}"),
+            Change::NodePresenceChanged { node, presence, .. } => format!("{node} is {presence}"),
+            Change::StateReported { node, .. } => format!("state of node {node}"),
+            Change::WorkloadsApplied { workloads } => {
+                let all: Vec<String> = workloads
+                    .iter()
+                    .map(|w| format!("{}@{}", w.name, w.version))
+                    .collect();
+                format!("applied {}", all.join(", "))
+            }
+            Change::WorkloadsRemoved { workloads } => {
+                let all: Vec<&str> = workloads.iter().map(Name::as_str).collect();
+                format!("removed {}", all.join(", "))
+            }
+            Change::WorkloadDesired {
+                workload,
+                desired: Desired::Running,
+            } => {
+                format!("started {workload}")
+            }
+            Change::WorkloadDesired { workload, .. } => format!("stopped {workload}"),
+            Change::WorkloadRestarted { workload } => format!("restarted {workload}"),
+            Change::TokenCreated {
+                id, name, grant, ..
+            } => match grant {
+                TokenGrant::Join => format!("created join token {id}"),
+                TokenGrant::Api { role, .. } => format!("created {role} token {id} ({name})"),
+            },
+            Change::TokenRevoked { id } => format!("revoked token {id}"),
+            Change::CommandIssued { node, order, .. } => match &order.workload {
+                Some(w) => format!("commanded {node} to {} {w}", order.command.as_str()),
+                None => format!("commanded {node} to {}", order.command.as_str()),
+            },
+            Change::CommandFinished { id, .. } => format!("command {id} finished"),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The controller's state machine: pure, deterministic, rebuilt from its journal.
+//!
+//! ```text
+//!  person ── HTTP ──┐
+//!  agent ─── MQTT ──┼─► Change ─► Entry{at, by, change} ─► Fleet::apply ─► Effects
+//!  clock ─ Presence ┘                                      │ Ok: journaled, then effects are released
+//!                                                          └ Err(Refusal): nothing changed, nothing journaled
+//! ```
+//!
+//! Nothing here knows a clock, a socket, a file, randomness or the environment. Times and ids come
+//! in as data, maps are ordered; the same entries give the same fleet on every machine. Only what
+//! changes a decision (or must not be forgotten) is an entry; heartbeats and log lines are not.
+//!
+//! A node's presence:
+//!
+//! ```text
+//!              status online (newer session)
+//!   offline ───────────────────────────────► online ◄──── heard again ──── silent
+//!      ▲                                      │  │ nothing heard for silent_after  ▲
+//!      ├── last will, good-bye ◄──────────────┘  └──────────────────────────────────┤
+//!      └── nothing heard for offline_after ◄─────────────────────────────────────────┘
+//! ```
+//!
+//! After a start of the controller nobody is declared silent or offline for lack of a heartbeat
+//! before the grace is over ([`Presence`]).
+
+mod access;
+mod apply;
+mod change;
+mod command;
+mod node;
+mod placement;
+mod plan;
+mod presence;
+mod view;
+mod workload;
+
+pub use access::TokenRecord;
+pub use change::{Actor, Change, Effect, Entry, FleetEvent, Refusal, TokenGrant};
+pub use command::CommandRecord;
+pub use node::{Approval, NodeRecord};
+pub use placement::{Candidate, Decision, place};
+pub use plan::{FieldChange, Plan, PlannedInstance, PlannedWorkload};
+pub use presence::{Presence, PresenceSettings};
+pub use view::{InstanceView, NodeView, WorkloadView};
+pub use workload::WorkloadRecord;
+
+use crate::model::{Name, NodeConfig};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything that the controller has decided and must remember.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Fleet {
+    /// Entries applied so far.
+    version: u64,
+    /// Settings that every node gets.
+    node_config: NodeConfig,
+    nodes: BTreeMap<Name, NodeRecord>,
+    workloads: BTreeMap<Name, WorkloadRecord>,
+    tokens: BTreeMap<String, TokenRecord>,
+    commands: BTreeMap<String, CommandRecord>,
+    /// Node keys that are cut off for good.
+    revoked_keys: BTreeSet<String>,
+    access_generation: u64,
+}
+
+impl Fleet {
+    /// An empty fleet.
+    pub fn new() -> Fleet {
+        Fleet::default()
+    }
+
+    /// Entries applied so far; a plan carries it.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// A node.
+    pub fn node(&self, name: &str) -> Option<&NodeRecord> {
+        self.nodes.get(name)
+    }
+
+    /// All nodes, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = (&Name, &NodeRecord)> {
+        self.nodes.iter()
+    }
+
+    /// A workload.
+    pub fn workload(&self, name: &str) -> Option<&WorkloadRecord> {
+        self.workloads.get(name)
+    }
+
+    /// All workloads, by name.
+    pub fn workloads(&self) -> impl Iterator<Item = (&Name, &WorkloadRecord)> {
+        self.workloads.iter()
+    }
+}

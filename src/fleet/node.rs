@@ -1,0 +1,106 @@
+//! What the controller remembers of a node.
+
+use crate::{
+    contract::Seq,
+    model::{EngineFact, Name, NodeFacts, ObservedInstance, Presence, UnixMs},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use utoipa::ToSchema;
+
+/// Whether a machine may take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Approval {
+    /// Somebody must approve it.
+    Pending,
+    /// It is a node of the fleet.
+    Approved,
+    /// It was cut off.
+    Revoked,
+}
+
+/// A machine that asked to join.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Its public key, base64url.
+    pub key: String,
+    /// Whether it may take part.
+    pub approval: Approval,
+    /// Id of the token that it joined with.
+    pub token: String,
+    /// The machine's own name when it joined.
+    pub hostname: String,
+    /// When it joined.
+    pub joined_ms: UnixMs,
+    /// Labels that a person gave; they win over those that the agent's configuration gives.
+    pub labels: BTreeMap<String, String>,
+    /// What it is; `None` until it said so.
+    pub facts: Option<NodeFacts>,
+    /// Whether it can be heard.
+    pub presence: Presence,
+    /// Why it is not online, one sentence; empty when it is.
+    pub presence_reason: String,
+    /// Since when, controller's clock.
+    pub presence_ms: UnixMs,
+    /// Its latest session.
+    pub session: Seq,
+    /// Of its assignment; grows with each change to it.
+    pub generation: u64,
+    /// Workloads placed here.
+    pub placed: BTreeSet<Name>,
+    /// What it reported last.
+    pub observed: BTreeMap<Name, ObservedInstance>,
+    /// Generation that it had in effect then.
+    pub observed_generation: u64,
+    /// Its runtimes then.
+    pub engines: Vec<EngineFact>,
+    /// When it reported.
+    pub observed_ms: UnixMs,
+}
+
+impl NodeRecord {
+    pub(super) fn enrolled(key: String, token: String, hostname: String, at: UnixMs) -> Self {
+        NodeRecord {
+            key,
+            approval: Approval::Pending,
+            token,
+            hostname,
+            joined_ms: at,
+            labels: BTreeMap::new(),
+            facts: None,
+            presence: Presence::Offline,
+            presence_reason: "it has not connected yet".into(),
+            presence_ms: at,
+            session: Seq::default(),
+            generation: 0,
+            placed: BTreeSet::new(),
+            observed: BTreeMap::new(),
+            observed_generation: 0,
+            engines: Vec::new(),
+            observed_ms: at,
+        }
+    }
+
+    /// Labels in effect.
+    pub fn all_labels(&self) -> BTreeMap<String, String> {
+        let mut all = self
+            .facts
+            .as_ref()
+            .map(|f| f.labels.clone())
+            .unwrap_or_default();
+        all.extend(self.labels.clone());
+        all
+    }
+
+    /// What placement may ask for: capabilities, then labels, which win.
+    pub fn properties(&self) -> BTreeMap<String, String> {
+        let mut all = self
+            .facts
+            .as_ref()
+            .map(|f| f.capabilities.clone())
+            .unwrap_or_default();
+        all.extend(self.all_labels());
+        all
+    }
+}

@@ -1,0 +1,265 @@
+//! What people and programs see: made of the fleet on demand, never stored.
+
+use super::{Approval, Fleet, NodeRecord, WorkloadRecord};
+use crate::model::{
+    Desired, EngineFact, Heartbeat, InstanceState, Name, NodeFacts, ObservedInstance, Presence,
+    Run, UnixMs, Workload,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// A node, as listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: Name,
+    /// `online`, `silent` or `offline`.
+    pub state: Presence,
+    /// Why it is not online; empty when it is.
+    #[serde(default)]
+    pub reason: String,
+    /// Since when it is in that state, controller's clock.
+    pub since_ms: UnixMs,
+    /// Whether it may take part.
+    pub approval: Approval,
+    /// Labels in effect.
+    pub labels: BTreeMap<String, String>,
+    /// What it is; null until it said so.
+    pub facts: Option<NodeFacts>,
+    /// Its runtimes, as reported last.
+    pub engines: Vec<EngineFact>,
+    /// Generation of its assignment.
+    pub generation: u64,
+    /// Generation that it has in effect.
+    pub observed_generation: u64,
+    /// Instances placed on it.
+    pub instances: usize,
+    /// Of these, running (as reported last).
+    pub running: usize,
+    /// Fingerprint of its key: the first 16 characters.
+    pub key: String,
+    /// When it joined.
+    pub joined_ms: UnixMs,
+    /// How it does right now; null when nothing was heard since the controller's start.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// An instance, as listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct InstanceView {
+    /// The workload.
+    #[schema(value_type = String)]
+    pub workload: Name,
+    /// The node; null for a replica that no node can take.
+    #[schema(value_type = Option<String>)]
+    pub node: Option<Name>,
+    /// Where it stands. `unknown` when its node cannot be heard: never a stale green.
+    pub state: InstanceState,
+    /// What executes it; empty as long as that is open.
+    pub runtime: String,
+    /// The version that runs.
+    pub version: String,
+    /// Times that it was started again, since its agent started.
+    pub restarts: u32,
+    /// Why it is in this state; empty when all is well.
+    pub reason: String,
+    /// It runs the version and settings that are wanted.
+    pub up_to_date: bool,
+    /// Things that work less well than asked for.
+    pub warnings: Vec<String>,
+    /// Of its last end.
+    pub exit_code: Option<i32>,
+    /// Container id or process id.
+    pub handle: Option<String>,
+    /// Since when, node's clock; 0 when unknown.
+    pub since_ms: UnixMs,
+    /// Pull progress, percent.
+    pub progress: Option<u8>,
+}
+
+/// A workload, as listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WorkloadView {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: Name,
+    /// The version that is wanted.
+    pub version: String,
+    /// `running` or `stopped`.
+    pub desired: Desired,
+    /// Instances that are wanted.
+    pub wanted: usize,
+    /// Of these, running the wanted version.
+    pub running: usize,
+    /// Replicas that no node can take.
+    pub missing: u32,
+    /// Grows with each change.
+    pub revision: u64,
+    /// When it was applied last.
+    pub applied_ms: UnixMs,
+    /// As applied.
+    pub spec: Workload,
+    /// Why each node was taken or passed over.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub reasons: BTreeMap<Name, String>,
+}
+
+impl Fleet {
+    /// A node for showing.
+    pub fn node_view(&self, name: &Name, heartbeat: Option<Heartbeat>) -> Option<NodeView> {
+        let n = self.nodes.get(name)?;
+        let running = |o: &&ObservedInstance| o.state == InstanceState::Running;
+        Some(NodeView {
+            name: name.clone(),
+            state: n.presence,
+            reason: n.presence_reason.clone(),
+            since_ms: n.presence_ms,
+            approval: n.approval,
+            labels: n.all_labels(),
+            facts: n.facts.clone(),
+            engines: n.engines.clone(),
+            generation: n.generation,
+            observed_generation: n.observed_generation,
+            instances: n.placed.len(),
+            running: n.observed.values().filter(running).count(),
+            key: n.key.chars().take(16).collect(),
+            joined_ms: n.joined_ms,
+            heartbeat,
+        })
+    }
+
+    /// A workload for showing.
+    pub fn workload_view(&self, name: &Name) -> Option<WorkloadView> {
+        let w = self.workloads.get(name)?;
+        let runs = |node: &&Name| {
+            let observed = self
+                .nodes
+                .get(*node)
+                .filter(|n| n.presence == Presence::Online);
+            let observed = observed.and_then(|n| n.observed.get(name));
+            observed
+                .is_some_and(|o| o.state == InstanceState::Running && o.spec_hash == w.spec_hash)
+        };
+        Some(WorkloadView {
+            name: name.clone(),
+            version: w.spec.version.clone(),
+            desired: w.desired,
+            wanted: w.placed.len() + w.missing as usize,
+            running: w.placed.iter().filter(runs).count(),
+            missing: w.missing,
+            revision: w.revision,
+            applied_ms: w.applied_ms,
+            spec: (*w.spec).clone(),
+            reasons: w.reasons.clone(),
+        })
+    }
+
+    /// All instances: those that are wanted, those that wait for a node, and those that are still
+    /// there though nobody wants them any more. By workload, then node.
+    pub fn instances(&self) -> Vec<InstanceView> {
+        let mut all = Vec::new();
+        for (name, w) in &self.workloads {
+            for node in &w.placed {
+                if let Some(record) = self.nodes.get(node) {
+                    all.push(wanted_instance(name, w, node, record));
+                }
+            }
+            all.extend((0..w.missing).map(|_| waiting_instance(name, w)));
+        }
+        for (node, record) in &self.nodes {
+            for (name, observed) in &record.observed {
+                if !record.placed.contains(name) {
+                    let mut view = observed_instance(name, node, record, observed, false);
+                    if record.approval == Approval::Revoked {
+                        view.reason = "its node was revoked; it may still run there".into();
+                        view.state = InstanceState::Unknown;
+                    }
+                    all.push(view);
+                }
+            }
+        }
+        all.sort_by(|a, b| (&a.workload, &a.node).cmp(&(&b.workload, &b.node)));
+        all
+    }
+}
+
+fn wanted_instance(
+    name: &Name,
+    w: &WorkloadRecord,
+    node: &Name,
+    record: &NodeRecord,
+) -> InstanceView {
+    match record.observed.get(name) {
+        Some(observed) => {
+            let current = observed.spec_hash == w.spec_hash;
+            observed_instance(name, node, record, observed, current)
+        }
+        None => InstanceView {
+            node: Some(node.clone()),
+            reason: match record.presence {
+                Presence::Online => String::new(),
+                other => format!("{node} is {other}"),
+            },
+            ..waiting_instance(name, w)
+        },
+    }
+}
+
+fn waiting_instance(name: &Name, w: &WorkloadRecord) -> InstanceView {
+    let reason = match w.reasons.len() {
+        0 => "no node has joined yet".to_owned(),
+        n => format!("none of {n} nodes can take it: `fleetctl workload show {name}` says why"),
+    };
+    InstanceView {
+        workload: name.clone(),
+        node: None,
+        state: InstanceState::Pending,
+        runtime: match &w.spec.run {
+            Run::Process { .. } => "process".into(),
+            Run::Container { engine, .. } => engine.map(|e| e.to_string()).unwrap_or_default(),
+        },
+        version: w.spec.version.clone(),
+        restarts: 0,
+        reason,
+        up_to_date: false,
+        warnings: Vec::new(),
+        exit_code: None,
+        handle: None,
+        since_ms: 0,
+        progress: None,
+    }
+}
+
+/// What was reported, unless its node cannot be heard any more.
+fn observed_instance(
+    name: &Name,
+    node: &Name,
+    record: &NodeRecord,
+    o: &ObservedInstance,
+    up_to_date: bool,
+) -> InstanceView {
+    let (state, reason) = match record.presence {
+        Presence::Online => (o.state, o.reason.clone().unwrap_or_default()),
+        lost => (
+            InstanceState::Unknown,
+            format!("{node} is {lost}; it was {} before", o.state),
+        ),
+    };
+    InstanceView {
+        workload: name.clone(),
+        node: Some(node.clone()),
+        state,
+        runtime: o.runtime.to_string(),
+        version: o.version.clone(),
+        restarts: o.restarts,
+        reason,
+        up_to_date,
+        warnings: o.warnings.clone(),
+        exit_code: o.exit_code,
+        handle: o.handle.clone(),
+        since_ms: o.since_ms,
+        progress: o.progress,
+    }
+}

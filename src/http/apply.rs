@@ -1,0 +1,164 @@
+//! Planning, applying, and waiting for what was applied.
+
+use super::{auth::Caller, problem::ApiError};
+use crate::{
+    controller::{AskError, Controller},
+    fleet::{Change, Fleet, InstanceView, Plan, Refusal},
+    identity::Role,
+    manifest::{self, Source},
+    model::{Desired, InstanceState, Name, Workload},
+};
+use axum::{
+    Json,
+    extract::{State, rejection::JsonRejection},
+    http::StatusCode,
+};
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+use tokio::time;
+use utoipa::ToSchema;
+
+/// Longest wait in one request; who wants more asks again.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// A manifest as written.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ManifestSource {
+    /// What errors call it: a file's path.
+    pub name: String,
+    /// TOML.
+    pub text: String,
+}
+
+/// What to plan or apply.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ApplyRequest {
+    /// All manifests; they are applied together or not at all.
+    pub sources: Vec<ManifestSource>,
+    /// Version of the plan that a person has agreed to; when the fleet's workloads have changed
+    /// since, nothing is applied.
+    #[serde(default)]
+    pub plan: Option<Plan>,
+}
+
+fn workloads(request: &ApplyRequest) -> Result<Vec<Workload>, ApiError> {
+    let source = |s: &ManifestSource| Source::new(s.name.clone(), s.text.clone());
+    let sources: Vec<Source> = request.sources.iter().map(source).collect();
+    Ok(manifest::parse_many(&sources)?
+        .into_iter()
+        .map(|m| m.workload)
+        .collect())
+}
+
+#[utoipa::path(post, path = "/api/v1/plan", tag = "apply", request_body = ApplyRequest,
+    responses((status = 200, body = Plan), (status = 422, body = super::ProblemDocument)))]
+pub(super) async fn plan(
+    State(c): State<Arc<Controller>>,
+    caller: Caller,
+    body: Result<Json<ApplyRequest>, JsonRejection>,
+) -> Result<Json<Plan>, ApiError> {
+    caller.need(Role::Viewer)?;
+    let workloads = workloads(&body?.0)?;
+    Ok(Json(c.fleet().plan(&workloads)))
+}
+
+#[utoipa::path(post, path = "/api/v1/apply", tag = "apply", request_body = ApplyRequest,
+    responses((status = 200, body = Plan), (status = 409, body = super::ProblemDocument),
+              (status = 422, body = super::ProblemDocument)))]
+pub(super) async fn apply(
+    State(c): State<Arc<Controller>>,
+    caller: Caller,
+    body: Result<Json<ApplyRequest>, JsonRejection>,
+) -> Result<Json<Plan>, ApiError> {
+    let by = caller.need(Role::Operator)?;
+    let request = body?.0;
+    let workloads = workloads(&request)?;
+    let plan = c.fleet().plan(&workloads);
+    if request.plan.is_some_and(|agreed| differs(&agreed, &plan)) {
+        let detail = "the fleet has changed since this plan was made; look at the new plan";
+        return Err(ApiError::new(StatusCode::CONFLICT, detail));
+    }
+    match c
+        .change(Some(by), Change::WorkloadsApplied { workloads })
+        .await
+    {
+        Ok(()) | Err(AskError::Refused(Refusal::Unchanged)) => Ok(Json(plan)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a person would have to look again. The version alone says too much: it grows with each
+/// heartbeat's change of state.
+fn differs(agreed: &Plan, now: &Plan) -> bool {
+    (&agreed.added, &agreed.changed, &agreed.unchanged)
+        != (&now.added, &now.changed, &now.unchanged)
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct WaitRequest {
+    /// Until these have settled.
+    #[schema(value_type = Vec<String>)]
+    pub workloads: Vec<Name>,
+    /// At most so long; 60,000 at most.
+    pub timeout_ms: u64,
+}
+
+/// How they stand.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct WaitResponse {
+    /// All of them are as wanted, or will not get there by waiting.
+    pub settled: bool,
+    /// All of them are as wanted.
+    pub ok: bool,
+    /// Their instances.
+    pub instances: Vec<InstanceView>,
+}
+
+#[utoipa::path(post, path = "/api/v1/wait", tag = "apply", request_body = WaitRequest,
+    responses((status = 200, body = WaitResponse)))]
+pub(super) async fn wait(
+    State(c): State<Arc<Controller>>,
+    caller: Caller,
+    body: Result<Json<WaitRequest>, JsonRejection>,
+) -> Result<Json<WaitResponse>, ApiError> {
+    caller.need(Role::Viewer)?;
+    let request = body?.0;
+    let deadline = time::Instant::now() + Duration::from_millis(request.timeout_ms).min(MAX_WAIT);
+    let mut changed = c.changed.subscribe();
+    loop {
+        let response = standing(&c.fleet(), &request.workloads);
+        let moved = time::timeout_at(deadline, changed.changed());
+        if response.settled || !matches!(moved.await, Ok(Ok(()))) {
+            return Ok(Json(response));
+        }
+    }
+}
+
+/// An instance has settled when it runs what is wanted, has ended for good, or fails for a reason
+/// that it says.
+fn standing(fleet: &Fleet, workloads: &[Name]) -> WaitResponse {
+    let all = fleet.instances();
+    let instances: Vec<InstanceView> = all
+        .into_iter()
+        .filter(|i| workloads.contains(&i.workload))
+        .collect();
+    let desired = |i: &InstanceView| fleet.workload(i.workload.as_str()).map(|w| w.desired);
+    let done = |i: &InstanceView| match (desired(i), i.state) {
+        (Some(Desired::Running), InstanceState::Running | InstanceState::Completed) => i.up_to_date,
+        (Some(Desired::Stopped), InstanceState::Stopped) => true,
+        _ => false,
+    };
+    let stuck = |i: &InstanceView| {
+        let failed = matches!(i.state, InstanceState::Failed | InstanceState::Backoff);
+        let nowhere = i.node.is_none();
+        let unheard = i.state == InstanceState::Unknown;
+        desired(i).is_some() && (failed || nowhere || unheard)
+    };
+    let ok = instances.iter().all(done);
+    WaitResponse {
+        ok,
+        settled: instances.iter().all(|i| done(i) || stuck(i)),
+        instances,
+    }
+}

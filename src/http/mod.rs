@@ -1,0 +1,82 @@
+//! The HTTP API under `/api/v1`: thin handlers over [`crate::controller::Controller`].
+//!
+//! Bearer tokens with a role; errors are problem documents (RFC 9457); lists page by name; events
+//! are Server-Sent Events that resume by `Last-Event-ID`. `GET /api/v1/openapi.json` is made from
+//! this code. TLS on every address that is not loopback.
+
+mod apply;
+mod auth;
+mod events;
+mod logs;
+mod metrics;
+mod nodes;
+mod openapi;
+mod problem;
+mod serve;
+mod system;
+mod tokens;
+mod workloads;
+
+pub use apply::{ApplyRequest, ManifestSource, WaitRequest, WaitResponse};
+pub use nodes::{CommandResponse, LabelChange};
+pub use openapi::document as openapi_document;
+pub use problem::ProblemDocument;
+pub use serve::{HttpError, Served, serve};
+pub use system::VersionView;
+pub use tokens::{NewToken, TokenCreated, TokenView};
+pub use workloads::Page;
+
+use crate::controller::Controller;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{delete, get, patch, post},
+};
+use std::sync::Arc;
+
+/// Bytes of a request's body: a manifest of 1 MiB and room for several.
+const MAX_BODY: usize = 4 << 20;
+
+/// All routes.
+pub(crate) fn router(controller: Arc<Controller>) -> Router {
+    Router::new()
+        .route("/", get(system::front_page))
+        .route("/healthz", get(system::healthz))
+        .route("/readyz", get(system::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/openapi.json", get(openapi::openapi))
+        .route("/api/v1/version", get(system::version))
+        .route("/api/v1/audit", get(system::audit))
+        .route("/api/v1/events", get(events::events))
+        .route("/api/v1/nodes", get(nodes::list))
+        .route(
+            "/api/v1/nodes/{node}",
+            get(nodes::show).delete(nodes::remove),
+        )
+        .route("/api/v1/nodes/{node}/approve", post(nodes::approve))
+        .route("/api/v1/nodes/{node}/revoke", post(nodes::revoke))
+        .route("/api/v1/nodes/{node}/labels", patch(nodes::label))
+        .route("/api/v1/nodes/{node}/command", post(nodes::command))
+        .route("/api/v1/workloads", get(workloads::list))
+        .route(
+            "/api/v1/workloads/{workload}",
+            get(workloads::show).delete(workloads::remove),
+        )
+        .route("/api/v1/workloads/{workload}/start", post(workloads::start))
+        .route("/api/v1/workloads/{workload}/stop", post(workloads::stop))
+        .route(
+            "/api/v1/workloads/{workload}/restart",
+            post(workloads::restart),
+        )
+        .route("/api/v1/workloads/{workload}/logs", get(logs::logs))
+        .route("/api/v1/instances", get(workloads::instances))
+        .route("/api/v1/plan", post(apply::plan))
+        .route("/api/v1/apply", post(apply::apply))
+        .route("/api/v1/wait", post(apply::wait))
+        .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/api/v1/tokens/{id}", delete(tokens::revoke))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(controller)
+}

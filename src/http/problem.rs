@@ -1,0 +1,134 @@
+//! Errors as problem documents (RFC 9457).
+
+use crate::{
+    controller::AskError,
+    fleet::Refusal,
+    manifest::{Problem, Problems},
+};
+use axum::{
+    Json,
+    extract::rejection::{JsonRejection, QueryRejection},
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProblemDocument {
+    /// `about:blank`: the status says all.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// One sentence for a person.
+    pub detail: String,
+    /// Of a manifest: everything that is wrong with it, each with its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+}
+
+/// An error of a handler.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    detail: String,
+    problems: Vec<Problem>,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> ApiError {
+        ApiError {
+            status,
+            detail: detail.into(),
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn not_found(what: &'static str, name: &str) -> ApiError {
+        Refusal::NotFound {
+            what,
+            name: name.chars().take(100).collect(),
+        }
+        .into()
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> ApiError {
+        let status = match refusal {
+            Refusal::NotFound { .. } => StatusCode::NOT_FOUND,
+            Refusal::Conflict(_) | Refusal::Unchanged => StatusCode::CONFLICT,
+            Refusal::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        ApiError::new(status, refusal.to_string())
+    }
+}
+
+impl From<AskError> for ApiError {
+    fn from(error: AskError) -> ApiError {
+        match error {
+            AskError::Refused(refusal) => refusal.into(),
+            AskError::NotDurable(detail) => ApiError::new(StatusCode::INSUFFICIENT_STORAGE, detail),
+            AskError::Busy => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        }
+    }
+}
+
+impl From<Problems> for ApiError {
+    fn from(problems: Problems) -> ApiError {
+        let detail = match problems.0.len() {
+            1 => "the manifest has an error; nothing was applied".to_owned(),
+            n => format!("the manifest has {n} errors; nothing was applied"),
+        };
+        let mut error = ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+        error.problems = problems.0;
+        error
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> ApiError {
+        ApiError::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> ApiError {
+        ApiError::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let document = ProblemDocument {
+            kind: "about:blank".into(),
+            title: self.status.canonical_reason().unwrap_or("Error").into(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            problems: self.problems,
+        };
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        (self.status, kind, Json(document)).into_response()
+    }
+}
+
+pub(super) async fn not_found(uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        format!("there is nothing at {}", uri.path()),
+    )
+}
+
+pub(super) async fn method_not_allowed(uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!(
+            "{} does not take this method; see /api/v1/openapi.json",
+            uri.path()
+        ),
+    )
+}

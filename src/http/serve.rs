@@ -1,0 +1,181 @@
+//! Listeners.
+
+use super::{auth::Remote, router};
+use crate::{
+    config::Listen,
+    controller::Controller,
+    identity::IdentityError,
+    support::{Shutdown, clock},
+};
+use axum::{Router, extract::Request};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time,
+};
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service;
+
+/// Connections at the same time.
+const MAX_CONNECTIONS: usize = 1_024;
+/// For TLS, and for a request's headers.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for the API ({source}); choose another --api-listen")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// No certificate.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+/// An API that is being served.
+#[derive(Debug)]
+pub struct Served {
+    addresses: Vec<SocketAddr>,
+    urls: Vec<String>,
+    tasks: JoinSet<()>,
+}
+
+impl Served {
+    /// The real addresses.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// As URLs.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// Until all listeners have ended after a shutdown.
+    pub async fn stopped(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Serves the API on all of `listen`.
+///
+/// # Errors
+/// An address that is taken, or no certificate.
+pub async fn serve(
+    listen: &[Listen],
+    controller: Arc<Controller>,
+    shutdown: Shutdown,
+) -> Result<Served, HttpError> {
+    let mut served = Served {
+        addresses: Vec::new(),
+        urls: Vec::new(),
+        tasks: JoinSet::new(),
+    };
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let app = router(controller.clone());
+    for l in listen {
+        let bind = |source| HttpError::Bind {
+            address: l.address,
+            source,
+        };
+        let listener = TcpListener::bind(l.address).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let tls = match l.tls {
+            true => {
+                let names = crate::controller::machine_names();
+                let config = controller
+                    .identity
+                    .server_config(&names, clock::unix_ms())?;
+                Some(TlsAcceptor::from(config))
+            }
+            false => None,
+        };
+        let scheme = if l.tls { "https" } else { "http" };
+        served.addresses.push(address);
+        served.urls.push(format!("{scheme}://{address}"));
+        let accepting = accept(listener, tls, app.clone(), slots.clone(), shutdown.clone());
+        served.tasks.spawn(accepting);
+    }
+    Ok(served)
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    slots: Arc<Semaphore>,
+    shutdown: Shutdown,
+) {
+    loop {
+        let Ok(slot) = slots.clone().acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            () = shutdown.wait() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, remote)) = accepted else {
+            // Out of file descriptors, most likely: give others the time to close some.
+            time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let (tls, app, shutdown) = (tls.clone(), app.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            let _slot = slot;
+            let _ = stream.set_nodelay(true);
+            secure(stream, remote, tls, app, shutdown).await;
+        });
+    }
+}
+
+async fn secure(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    shutdown: Shutdown,
+) {
+    match tls {
+        None => converse(stream, remote, app, shutdown).await,
+        Some(acceptor) => {
+            if let Ok(Ok(stream)) = time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                Box::pin(converse(stream, remote, app, shutdown)).await;
+            }
+        }
+    }
+}
+
+async fn converse<S>(stream: S, remote: SocketAddr, app: Router, shutdown: Shutdown)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service =
+        hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let mut request: Request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(Remote(remote));
+            app.clone().call(request)
+        });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    tokio::select! {
+        // A client that breaks off is no error of ours.
+        _ = connection.as_mut() => {}
+        () = shutdown.wait() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = time::timeout(Duration::from_millis(500), connection).await;
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The controller itself.
+
+use super::{auth::Caller, problem::ApiError};
+use crate::{controller::Controller, identity::Role, journal::AuditLine};
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, atomic::Ordering};
+use utoipa::{IntoParams, ToSchema};
+
+/// Which fleetctl this is.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct VersionView {
+    /// Version of the controller.
+    pub version: String,
+    /// The fleet's public key.
+    pub fleet_key: String,
+    /// When the controller started, Unix milliseconds.
+    pub started_ms: u64,
+}
+
+pub(super) async fn front_page() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'",
+        ),
+    ];
+    (headers, include_str!("front.html"))
+}
+
+#[utoipa::path(get, path = "/healthz", tag = "system", responses((status = 200, body = String)))]
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+#[utoipa::path(get, path = "/readyz", tag = "system",
+    responses((status = 200, body = String), (status = 503, body = String)))]
+pub(super) async fn readyz(State(c): State<Arc<Controller>>) -> (StatusCode, &'static str) {
+    if c.connected.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not connected to the broker\n",
+        )
+    }
+}
+
+#[utoipa::path(get, path = "/api/v1/version", tag = "system",
+    responses((status = 200, body = VersionView)))]
+pub(super) async fn version(
+    State(c): State<Arc<Controller>>,
+    caller: Caller,
+) -> Result<Json<VersionView>, ApiError> {
+    caller.need(Role::Viewer)?;
+    Ok(Json(VersionView {
+        version: crate::VERSION.into(),
+        fleet_key: c.identity.key.public().to_string(),
+        started_ms: c.started_ms,
+    }))
+}
+
+/// Which part of the audit trail.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+pub(super) struct AuditPart {
+    /// Lines before this one; the newest ones unless given.
+    #[serde(default)]
+    before: u64,
+    /// At most so many; 100 unless given, 1,000 at most.
+    limit: Option<u32>,
+}
+
+#[utoipa::path(get, path = "/api/v1/audit", params(AuditPart), tag = "system",
+    responses((status = 200, body = Vec<AuditLine>)))]
+pub(super) async fn audit(
+    State(c): State<Arc<Controller>>,
+    caller: Caller,
+    part: Result<Query<AuditPart>, QueryRejection>,
+) -> Result<Json<Vec<AuditLine>>, ApiError> {
+    caller.need(Role::Admin)?;
+    let part = part?.0;
+    let limit = part.limit.unwrap_or(100).clamp(1, 1_000);
+    let lines = c.audit(part.before, limit).await;
+    lines
+        .map(Json)
+        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, e))
+}

@@ -1,0 +1,22 @@
+#![doc = include_str!("tour.md")]
+
+pub mod agent;
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod contract;
+pub mod controller;
+pub mod fleet;
+pub mod gate;
+pub mod http;
+pub mod identity;
+pub mod journal;
+pub mod manifest;
+pub mod model;
+pub mod mqtt;
+pub mod runtime;
+pub mod supervisor;
+pub mod support;
+
+/// Version of fleetctl.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

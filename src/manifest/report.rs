@@ -1,0 +1,164 @@
+//! Collects what is wrong with one text while it is walked, so that all of it is said at once.
+
+use super::{
+    span::{Flaw, MAX_PROBLEMS, MAX_SOURCE_BYTES, Problem, Problems, Source, too_large},
+    table::Table,
+};
+use std::{cell::RefCell, ops::Range};
+use toml::de::DeTable;
+
+/// More than this many are not even remembered. Larger than what is shown, because they are
+/// found in another order than that of the text.
+const MAX_FOUND: usize = 1_000;
+
+/// Everything that was found so far. Shared by all [`Table`]s of one text.
+pub(crate) struct Report {
+    found: RefCell<Vec<Found>>,
+}
+
+/// One thing that was found.
+struct Found {
+    place: Place,
+    flaw: Flaw,
+    /// Something is not there. A text that is broken elsewhere may have it in the broken part.
+    missing: bool,
+}
+
+/// Where it was found.
+enum Place {
+    /// These bytes of the text.
+    Span(Range<usize>),
+    /// Not in the text, but in what this names (`command line`).
+    Outside(&'static str),
+}
+
+impl Report {
+    /// `flaw` at these bytes.
+    pub(crate) fn add(&self, span: Range<usize>, flaw: Flaw) {
+        self.push(Found {
+            place: Place::Span(span),
+            flaw,
+            missing: false,
+        });
+    }
+
+    /// `flaw` is that something is missing from the table at these bytes.
+    pub(crate) fn add_missing(&self, span: Range<usize>, flaw: Flaw) {
+        self.push(Found {
+            place: Place::Span(span),
+            flaw,
+            missing: true,
+        });
+    }
+
+    /// `flaw` in what `origin` names rather than in the text.
+    pub(crate) fn add_outside(&self, origin: &'static str, flaw: Flaw) {
+        self.push(Found {
+            place: Place::Outside(origin),
+            flaw,
+            missing: false,
+        });
+    }
+
+    /// No more needs to be looked for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.found.borrow().len() >= MAX_FOUND
+    }
+
+    fn push(&self, found: Found) {
+        if !self.is_full() {
+            self.found.borrow_mut().push(found);
+        }
+    }
+}
+
+/// Parses `source` as TOML and lets `visit` walk its root table.
+///
+/// # Errors
+/// Every problem of the syntax and every one that `visit` reported, in the order of the text.
+/// Where the syntax is broken, what `visit` reports is left out as far as it may only follow
+/// from that.
+pub(crate) fn walk<T>(source: &Source, visit: impl FnOnce(Table<'_>) -> T) -> Result<T, Problems> {
+    if source.text.len() > MAX_SOURCE_BYTES {
+        return Err(Problem::without_place(source.name.clone(), too_large()).into());
+    }
+    let (document, broken) = DeTable::parse_recoverable(&source.text);
+    let report = Report {
+        found: RefCell::new(Vec::new()),
+    };
+    let value = visit(Table::root(&report, document.get_ref()));
+
+    let end = source.text.len();
+    let broken: Vec<(Range<usize>, Flaw)> = broken
+        .iter()
+        .take(MAX_FOUND)
+        .map(|error| (error.span().unwrap_or(end..end), Flaw::new(error.message())))
+        .collect();
+    let mut found = report.found.into_inner();
+    if !broken.is_empty() {
+        found.retain(|found| stands_beside(found, &broken, &source.text));
+    }
+    let syntax = broken.into_iter().map(|(span, flaw)| Found {
+        place: Place::Span(span),
+        flaw,
+        missing: false,
+    });
+    found.extend(syntax);
+    if found.is_empty() {
+        Ok(value)
+    } else {
+        Err(in_order(source, found))
+    }
+}
+
+/// Whether something that was found in a text with broken syntax is wrong in any case.
+fn stands_beside(found: &Found, broken: &[(Range<usize>, Flaw)], text: &str) -> bool {
+    let Place::Span(span) = &found.place else {
+        return true;
+    };
+    // An empty span is what the parser puts where it could read nothing. After a broken header
+    // nobody knows which table a key belongs to.
+    !found.missing
+        && !span.is_empty()
+        && broken.iter().all(|(place, _)| {
+            let line = line_of(text, place.start);
+            !text[line.clone()].trim_start().starts_with('[') && !line.contains(&span.start)
+        })
+}
+
+/// The bytes of the line that holds the byte `at`.
+fn line_of(text: &str, at: usize) -> Range<usize> {
+    let bytes = text.as_bytes();
+    let at = at.min(bytes.len());
+    let start = bytes[..at]
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |newline| newline + 1);
+    let end = bytes[at..]
+        .iter()
+        .position(|b| *b == b'\n')
+        .map_or(bytes.len(), |n| at + n);
+    start..end
+}
+
+/// One problem for each place, in the order of the text, and not too many.
+fn in_order(source: &Source, mut found: Vec<Found>) -> Problems {
+    let start = |found: &Found| match &found.place {
+        Place::Outside(_) => (0, 0),
+        Place::Span(span) => (1, span.start),
+    };
+    found.sort_by_key(start);
+    // What was found first at a place says it best: a template is no port either.
+    found.dedup_by(|later, earlier| match (&later.place, &earlier.place) {
+        (Place::Span(a), Place::Span(b)) => a == b && !later.missing && !earlier.missing,
+        _ => false,
+    });
+    let problems = found
+        .into_iter()
+        .take(MAX_PROBLEMS)
+        .map(|found| match found.place {
+            Place::Span(span) => source.problem(span, found.flaw),
+            Place::Outside(origin) => Problem::without_place(origin, found.flaw),
+        });
+    Problems(problems.collect())
+}

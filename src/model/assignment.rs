@@ -1,0 +1,57 @@
+//! What a node must run.
+
+use super::Workload;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// The one document that says what a node must run. Complete, never a delta.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Only grows. A lower one than that in effect is refused.
+    pub generation: u64,
+    /// At most one per workload, ordered by name.
+    pub instances: Vec<AssignedInstance>,
+    /// How the agent behaves.
+    pub cfg: NodeConfig,
+}
+
+/// One workload that a node must run (or keep stopped).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AssignedInstance {
+    /// What.
+    pub workload: Arc<Workload>,
+    /// Run it, or keep it stopped.
+    pub desired: Desired,
+    /// Grows each time somebody asks for a restart; the agent restarts when it sees a new one.
+    #[serde(default)]
+    pub restart_count: u64,
+}
+
+/// Run it, or keep it stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Desired {
+    /// Run it.
+    #[default]
+    Running,
+    /// Keep it, stopped.
+    Stopped,
+}
+
+/// Agent settings that the controller may change while it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeConfig {
+    /// Milliseconds between heartbeats.
+    pub heartbeat_interval_ms: u64,
+}
+
+impl Default for NodeConfig {
+    /// 12 s: two missed ones fit the 15 s in which a node must be called silent only just, while
+    /// an idle node stays below 2.2 kB a minute on the wire.
+    fn default() -> Self {
+        NodeConfig {
+            heartbeat_interval_ms: 12_000,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Single calls to Docker Engine, and fetching.
+
+use super::{Docker, KIND};
+use crate::{
+    model::RuntimeKind,
+    runtime::{
+        Found, FoundStatus, Progress, RuntimeError,
+        container::{
+            CALL_LIMIT, START_LIMIT, connect,
+            fault::Fault,
+            found::{exited, found, running},
+            launch::{Engine, Prepared},
+            limited,
+            line::rfc3339_ns,
+            sentence::explain_pull,
+        },
+        pull::{self, Credential, LayerProgress, Reference},
+    },
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE};
+use bollard::{
+    models::{
+        ContainerCreateBody, ContainerCreateResponse, ContainerStateStatusEnum, SystemVersion,
+    },
+    query_parameters::{
+        CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
+        RemoveContainerOptionsBuilder, RemoveImageOptions, StartContainerOptions,
+    },
+};
+use hyper::header::{HeaderName, HeaderValue};
+use std::{collections::HashMap, time::Duration};
+use tokio::{sync::mpsc::UnboundedSender, time::sleep};
+
+impl Docker {
+    pub(super) async fn asked_version(&self) -> Result<SystemVersion, Fault> {
+        let docker = connect(&self.socket)?;
+        limited(CALL_LIMIT, docker.version()).await
+    }
+
+    /// `None` when it is not ours, or is going away at this moment.
+    pub(super) async fn looked_at(&self, handle: &str) -> Result<Option<Found>, Fault> {
+        let docker = connect(&self.socket)?;
+        let call = docker.inspect_container(handle, None::<InspectContainerOptions>);
+        let inspected = limited(CALL_LIMIT, call).await?;
+        let labels = inspected
+            .config
+            .and_then(|config| config.labels)
+            .unwrap_or_default();
+        let state = inspected.state.unwrap_or_default();
+        let limit = inspected.host_config.and_then(|host| host.memory);
+        use ContainerStateStatusEnum as Is;
+        let status = match state.status {
+            Some(Is::CREATED) => FoundStatus::Created,
+            Some(Is::RUNNING | Is::PAUSED | Is::RESTARTING | Is::STOPPING) => {
+                let started_ns = state.started_at.as_deref().and_then(rfc3339_ns);
+                running(started_ns.map(|ns| ns / 1_000_000), state.pid)
+            }
+            Some(Is::EXITED) => exited(
+                state.exit_code,
+                state.oom_killed.unwrap_or(false),
+                state.error.as_deref(),
+                limit,
+            ),
+            _ => return Ok(None),
+        };
+        Ok(found(
+            inspected.id.as_deref().unwrap_or(handle),
+            &labels,
+            status,
+        ))
+    }
+
+    async fn pulled(
+        &self,
+        reference: &Reference,
+        credential: Option<&Credential>,
+        progress: &UnboundedSender<Progress>,
+    ) -> Result<(), Fault> {
+        let mut docker = connect(&self.socket)?;
+        if let Some(credential) = credential {
+            let header = auth_header(reference, credential)?;
+            // bollard's own header is in the standard alphabet of base64, which the engine does
+            // not take: passwords that give `+` or `/` would be wrong.
+            docker = docker.with_request_modifier(move |mut request| {
+                let name = HeaderName::from_static("x-registry-auth");
+                request.headers_mut().insert(name, header.clone());
+                request
+            });
+        }
+        let options = CreateImageOptionsBuilder::new()
+            .from_image(reference.full())
+            .build();
+        let mut layers = LayerProgress::new(progress);
+        let steps = Box::pin(docker.create_image(Some(options), None, None));
+        pull::drain(steps, pull::STALL_LIMIT, |step| {
+            let detail = step.progress_detail.unwrap_or_default();
+            let (id, status) = (step.id.unwrap_or_default(), step.status.unwrap_or_default());
+            layers.step(&id, &status, detail.current, detail.total);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn is_gone(&self, id: &str) -> Result<bool, Fault> {
+        match self.named(id).await {
+            Ok(_) => Ok(false),
+            Err(fault) if fault.is_missing_container() => Ok(true),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+/// JSON in the URL-safe alphabet, as Docker's documentation asks for.
+fn auth_header(reference: &Reference, credential: &Credential) -> Result<HeaderValue, Fault> {
+    let server = match reference.registry() {
+        "docker.io" => "https://index.docker.io/v1/",
+        other => other,
+    };
+    let json = serde_json::json!({
+        "username": credential.user,
+        "password": credential.password,
+        "serveraddress": server,
+    });
+    let mut value = HeaderValue::from_str(&URL_SAFE.encode(json.to_string()))
+        .map_err(|_| Fault::said("the credentials are too long"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl Engine for Docker {
+    fn kind(&self) -> RuntimeKind {
+        KIND
+    }
+
+    fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    async fn create(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<ContainerCreateResponse, Fault> {
+        let docker = connect(&self.socket)?;
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        limited(START_LIMIT, docker.create_container(Some(options), body)).await
+    }
+
+    async fn start_made(&self, id: &str) -> Result<(), Fault> {
+        let docker = connect(&self.socket)?;
+        let call = docker.start_container(id, None::<StartContainerOptions>);
+        match limited(START_LIMIT, call).await {
+            Err(fault) if fault.is_unchanged() => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn named(&self, name: &str) -> Result<(String, HashMap<String, String>), Fault> {
+        let docker = connect(&self.socket)?;
+        let call = docker.inspect_container(name, None::<InspectContainerOptions>);
+        let inspected = limited(CALL_LIMIT, call).await?;
+        let labels = inspected
+            .config
+            .and_then(|config| config.labels)
+            .unwrap_or_default();
+        Ok((inspected.id.unwrap_or_else(|| name.to_owned()), labels))
+    }
+
+    async fn discard(&self, id: &str) -> Result<(), Fault> {
+        let docker = connect(&self.socket)?;
+        // `v` removes unnamed volumes only; named ones stay.
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
+        let call = docker.remove_container(id, Some(options));
+        match limited(START_LIMIT, call).await {
+            Err(fault) if fault.is_missing_container() => Ok(()),
+            Err(fault) if fault.is_being_removed() => {
+                let gone = async {
+                    while !self.is_gone(id).await? {
+                        sleep(Duration::from_millis(50)).await;
+                    }
+                    Ok::<(), Fault>(())
+                };
+                limited(CALL_LIMIT, gone).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn fetch(
+        &self,
+        reference: &Reference,
+        progress: &UnboundedSender<Progress>,
+    ) -> Result<(), RuntimeError> {
+        let _turn = pull::turn(&self.pulls, progress).await?;
+        let credential = self.credentials.of(reference.registry());
+        self.pulled(reference, credential, progress)
+            .await
+            .map_err(|f| explain_pull(&f, KIND, reference, credential.is_some()))
+    }
+
+    async fn image_architecture(&self, image: &str) -> Result<Option<String>, Fault> {
+        let docker = connect(&self.socket)?;
+        match limited(CALL_LIMIT, docker.inspect_image(image)).await {
+            Ok(inspected) => Ok(Some(inspected.architecture.unwrap_or_default())),
+            Err(fault) if fault.is_missing_image() => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn architecture(&self) -> Result<String, Fault> {
+        Ok(self.asked_version().await?.arch.unwrap_or_default())
+    }
+
+    async fn forget_image(&self, image: &str) -> Result<(), Fault> {
+        let docker = connect(&self.socket)?;
+        let call = docker.remove_image(image, None::<RemoveImageOptions>, None);
+        limited(START_LIMIT, call).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_survives_every_password() {
+        let reference = Reference::parse("r.example/x:1").unwrap();
+        let credential = Credential {
+            user: "fleet".to_owned(),
+            password: "~~~???\"\\ü".to_owned(),
+        };
+        let header = auth_header(&reference, &credential).unwrap();
+        let text = header.to_str().unwrap();
+        assert!(!text.contains(['+', '/']), "{text}");
+        let json: serde_json::Value =
+            serde_json::from_slice(&URL_SAFE.decode(text).unwrap()).unwrap();
+        assert_eq!(json["password"], "~~~???\"\\ü");
+        assert_eq!(json["serveraddress"], "r.example");
+    }
+}

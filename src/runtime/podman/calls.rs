@@ -1,0 +1,286 @@
+//! Single calls to Podman, and fetching.
+
+use super::{KIND, Podman};
+use crate::{
+    model::RuntimeKind,
+    runtime::{
+        Exit, Found, FoundStatus, Progress, RuntimeError,
+        container::{
+            CALL_LIMIT, START_LIMIT, connect,
+            fault::Fault,
+            found::{exited, found, mib, running},
+            launch::{Engine, Prepared},
+            limited,
+            sentence::explain_pull,
+        },
+        pull::{self, Credential, Reference},
+    },
+};
+use bollard::{
+    models::{ContainerCreateBody, ContainerCreateResponse},
+    query_parameters::CreateContainerOptionsBuilder,
+};
+use podman_api::{
+    models::ListContainer,
+    opts::{ContainerDeleteOpts, ContainerListFilter, ContainerListOpts, PullOpts, RegistryAuth},
+};
+use std::{collections::HashMap, time::Duration};
+use tokio::{sync::mpsc::UnboundedSender, time::sleep};
+
+/// SIGKILL, by us, by somebody, or by the kernel.
+const KILLED: i32 = 137;
+
+impl Podman {
+    /// Everything that `filter` matches and that is ours, also what ended.
+    pub(super) async fn listed(&self, filter: ContainerListFilter) -> Result<Vec<Found>, Fault> {
+        let options = ContainerListOpts::builder()
+            .all(true)
+            .filter([filter])
+            .build();
+        let containers = self.libpod.containers();
+        let listed = limited(CALL_LIMIT, containers.list(&options)).await?;
+        let mut all = Vec::with_capacity(listed.len());
+        for container in listed {
+            let Some(id) = container.id.clone() else {
+                continue;
+            };
+            let Some(status) = self.status_of(&id, &container).await? else {
+                continue;
+            };
+            all.extend(found(&id, &container.labels.unwrap_or_default(), status));
+        }
+        Ok(all)
+    }
+
+    /// `None` when it is going away.
+    async fn status_of(
+        &self,
+        id: &str,
+        container: &ListContainer,
+    ) -> Result<Option<FoundStatus>, Fault> {
+        Ok(match container.state.as_deref().unwrap_or_default() {
+            "created" | "configured" | "initialized" => Some(FoundStatus::Created),
+            "running" | "paused" | "stopping" => {
+                let started_s = container.started_at.and_then(|s| u64::try_from(s).ok());
+                Some(running(
+                    started_s.map(|s| s.saturating_mul(1000)),
+                    container.pid,
+                ))
+            }
+            "exited" | "stopped" => match self.ended(id, container.exit_code).await {
+                Err(fault) if fault.is_missing_container() => None,
+                outcome => Some(outcome?),
+            },
+            _ => None,
+        })
+    }
+
+    /// The list does not say why.
+    async fn ended(&self, id: &str, code: Option<i32>) -> Result<FoundStatus, Fault> {
+        if code == Some(0) {
+            return Ok(exited(Some(0), false, None, None));
+        }
+        let container = self.libpod.containers().get(id);
+        let inspected = limited(CALL_LIMIT, container.inspect()).await?;
+        let limit = inspected.host_config.and_then(|host| host.memory);
+        let state = inspected.state;
+        let (told, error, code) = match &state {
+            Some(state) => (
+                state.oom_killed.unwrap_or(false),
+                state.error.as_deref(),
+                state.exit_code.or(code),
+            ),
+            None => (false, None, code),
+        };
+        // Podman 4.3 never tells; from an end by SIGKILL that nobody asked for it can be guessed.
+        if !told && code == Some(KILLED) && !self.was_ended_by_us(id) {
+            return Ok(FoundStatus::Exited(suspected(limit)));
+        }
+        Ok(exited(code.map(i64::from), told, error, limit))
+    }
+}
+
+/// Killed by nobody knows whom. With a memory limit it was most likely the kernel.
+fn suspected(limit: Option<i64>) -> Exit {
+    let limit = limit.filter(|limit| *limit > 0);
+    let message = match limit {
+        Some(limit) => format!(
+            "it was killed (SIGKILL), and that it wanted more than {} of memory is suspected",
+            mib(limit)
+        ),
+        None => "it was killed (SIGKILL) by somebody, or by the kernel for want of memory on \
+                 this node"
+            .to_owned(),
+    };
+    Exit {
+        code: Some(KILLED),
+        out_of_memory: limit.is_some(),
+        message: Some(message),
+    }
+}
+
+impl Engine for Podman {
+    fn kind(&self) -> RuntimeKind {
+        KIND
+    }
+
+    fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    async fn create(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<ContainerCreateResponse, Fault> {
+        let compat = connect(&self.socket)?;
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        limited(START_LIMIT, compat.create_container(Some(options), body)).await
+    }
+
+    async fn start_made(&self, id: &str) -> Result<(), Fault> {
+        self.forget_end(id);
+        match limited(START_LIMIT, self.libpod.containers().get(id).start(None)).await {
+            Err(fault) if fault.is_unchanged() => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn named(&self, name: &str) -> Result<(String, HashMap<String, String>), Fault> {
+        let container = self.libpod.containers().get(name);
+        let inspected = limited(CALL_LIMIT, container.inspect()).await?;
+        let labels = inspected
+            .config
+            .and_then(|config| config.labels)
+            .unwrap_or_default();
+        Ok((inspected.id.unwrap_or_else(|| name.to_owned()), labels))
+    }
+
+    async fn discard(&self, id: &str) -> Result<(), Fault> {
+        self.note_end(id);
+        let container = self.libpod.containers().get(id);
+        // Without a timeout of zero, a program that ignores SIGTERM costs ten seconds. `volumes`
+        // removes unnamed volumes only.
+        let options = ContainerDeleteOpts::builder()
+            .force(true)
+            .volumes(true)
+            .timeout(0)
+            .build();
+        let outcome = match limited(START_LIMIT, container.delete(&options)).await {
+            Err(fault) if fault.is_missing_container() => Ok(()),
+            Err(fault) if fault.is_being_removed() => {
+                let gone = async {
+                    while container.exists().await? {
+                        sleep(Duration::from_millis(50)).await;
+                    }
+                    Ok::<(), podman_api::Error>(())
+                };
+                limited(CALL_LIMIT, gone).await
+            }
+            outcome => outcome,
+        };
+        if outcome.is_ok() {
+            self.forget_end(id);
+        }
+        outcome
+    }
+
+    async fn fetch(
+        &self,
+        reference: &Reference,
+        progress: &UnboundedSender<Progress>,
+    ) -> Result<(), RuntimeError> {
+        if reference.is_local_only() {
+            return Err(RuntimeError::Image(format!(
+                "image `{}` is not on this node, and `localhost/` names no registry",
+                reference.written()
+            )));
+        }
+        let _turn = pull::turn(&self.pulls, progress).await?;
+        let credential = self.credentials.of(reference.registry());
+        let options = pull_options(reference, credential);
+        let images = self.libpod.images();
+        // A failed pull is a good answer with an error in its last line. Bytes are not told:
+        // there is one line when a layer begins.
+        pull::drain(
+            images.pull(&options),
+            pull::LAYER_LIMIT,
+            |report| match report.error {
+                Some(error) if !error.is_empty() => Err(Fault::said(error)),
+                _ => Ok(()),
+            },
+        )
+        .await
+        .map_err(|f| explain_pull(&f, KIND, reference, credential.is_some()))
+    }
+
+    async fn image_architecture(&self, image: &str) -> Result<Option<String>, Fault> {
+        match limited(CALL_LIMIT, self.libpod.images().get(image).inspect()).await {
+            Ok(inspected) => Ok(Some(inspected.architecture.unwrap_or_default())),
+            Err(fault) if fault.is_missing_image() => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn architecture(&self) -> Result<String, Fault> {
+        let compat = connect(&self.socket)?;
+        Ok(limited(CALL_LIMIT, compat.version())
+            .await?
+            .arch
+            .unwrap_or_default())
+    }
+
+    async fn forget_image(&self, image: &str) -> Result<(), Fault> {
+        limited(START_LIMIT, self.libpod.images().get(image).delete())
+            .await
+            .map(drop)
+    }
+}
+
+fn pull_options(reference: &Reference, credential: Option<&Credential>) -> PullOpts {
+    let mut options = PullOpts::builder().reference(reference.full());
+    if reference.is_loopback() {
+        // As Docker does by itself.
+        options = options.tls_verify(false);
+    }
+    if let Some(credential) = credential {
+        let auth = RegistryAuth::builder()
+            .username(credential.user.as_str())
+            .password(credential.password.as_str())
+            .server_address(reference.registry())
+            .build();
+        options.auth(auth);
+    }
+    options.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_registries_need_no_tls() {
+        let near = Reference::parse("127.0.0.1:5000/x:1").unwrap();
+        assert!(
+            pull_options(&near, None)
+                .serialize()
+                .unwrap()
+                .contains("tlsVerify=false")
+        );
+        let far = Reference::parse("r.example/x:1").unwrap();
+        assert!(
+            !pull_options(&far, None)
+                .serialize()
+                .unwrap()
+                .contains("tlsVerify")
+        );
+    }
+
+    #[test]
+    fn a_kill_that_nobody_asked_for_is_suspicious_under_a_limit() {
+        let exit = suspected(Some(16 << 20));
+        assert!(exit.out_of_memory);
+        assert!(exit.message.unwrap().contains("suspected"));
+        assert!(!suspected(Some(0)).out_of_memory);
+    }
+}

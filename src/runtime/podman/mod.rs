@@ -1,0 +1,262 @@
+//! Containers by Podman.
+//!
+//! Two APIs on one socket. Podman's own one (libpod, by `podman-api`) is used wherever it can be:
+//! list, inspect, start, remove, logs, events, images. Its copy of Docker's (by `bollard`) is used
+//! for creating and stopping, because `podman-api` misspells `no_new_privileges`, ignores the
+//! configuration of logs, and ignores the timeout of a stop.
+//!
+//! | file | what |
+//! |---|---|
+//! | this one | [`Podman`] and its part of the [`Runtime`] trait |
+//! | [`calls`] | single calls to the engine, and fetching |
+//! | [`logs`] | log lines: from the file where it can be read, from the API otherwise |
+//! | [`k8s_file`] | the format of that file |
+//!
+//! Podman 4.3 and later; `podman-api` asks for version 4.3.1 of libpod, which all of them speak.
+
+mod calls;
+mod k8s_file;
+mod logs;
+
+pub use super::pull::{CredentialsError, RegistryCredentials};
+
+use super::{
+    Found, Launch, Launched, Progress, Runtime, RuntimeError, RuntimeEvent,
+    container::{
+        CALL_LIMIT, connect,
+        fault::Fault,
+        launch::{self, Engine, Prepared},
+        limited, plain, stop_seconds,
+        watch::{self, Happenings, Watched},
+    },
+};
+use crate::{
+    model::{LogLine, LogQuery, Name, RuntimeKind},
+    runtime::LABEL_NODE,
+};
+use bollard::query_parameters::StopContainerOptionsBuilder;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use podman_api::{
+    Podman as Libpod,
+    opts::{ContainerListFilter, EventsOpts},
+};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{Semaphore, mpsc};
+
+const KIND: RuntimeKind = RuntimeKind::Podman;
+/// More containers than a node runs; then the oldest knowledge is dropped.
+const ENDED_LIMIT: usize = 1024;
+
+/// Podman behind a socket.
+#[derive(Debug)]
+pub struct Podman {
+    socket: PathBuf,
+    libpod: Libpod,
+    events: EventsOpts,
+    credentials: Arc<RegistryCredentials>,
+    pulls: Arc<Semaphore>,
+    prepared: Prepared,
+    /// Handles that were stopped by us: Podman 4.3 does not tell an end for want of memory, and
+    /// an exit code of 137 is suspicious only when nobody asked for it.
+    ended_by_us: Mutex<BTreeSet<String>>,
+}
+
+impl Podman {
+    /// No I/O: that the engine answers is for [`Runtime::version`] to tell. `pulls` has as many
+    /// permits as images may be fetched at a time, over all runtimes of the node.
+    pub fn new(
+        socket: PathBuf,
+        credentials: Arc<RegistryCredentials>,
+        pulls: Arc<Semaphore>,
+    ) -> Podman {
+        let events = EventsOpts::builder()
+            .stream(true)
+            .filters([
+                ("type".to_owned(), vec!["container".to_owned()]),
+                ("label".to_owned(), vec![LABEL_NODE.to_owned()]),
+            ])
+            .build();
+        Podman {
+            libpod: Libpod::unix(&socket),
+            socket,
+            events,
+            credentials,
+            pulls,
+            prepared: Prepared::default(),
+            ended_by_us: Mutex::default(),
+        }
+    }
+
+    fn note_end(&self, handle: &str) {
+        let mut ended = self
+            .ended_by_us
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if ended.len() >= ENDED_LIMIT {
+            ended.clear();
+        }
+        ended.insert(handle.to_owned());
+    }
+
+    fn forget_end(&self, handle: &str) {
+        self.ended_by_us
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(handle);
+    }
+
+    fn was_ended_by_us(&self, handle: &str) -> bool {
+        self.ended_by_us
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(handle)
+    }
+}
+
+impl Watched for Podman {
+    fn kind(&self) -> RuntimeKind {
+        KIND
+    }
+
+    async fn answers(&self) -> Result<(), Fault> {
+        // libpod's ping wants headers that not every version sends.
+        let compat = connect(&self.socket)?;
+        limited(CALL_LIMIT, compat.ping()).await.map(drop)
+    }
+
+    fn happenings(&self) -> Result<Happenings<'_>, Fault> {
+        let stream = self.libpod.events(&self.events).filter_map(|event| {
+            let happening = match event {
+                Ok(event) if watch::changes_something(&event.action) => Some(Ok(event.actor.id)),
+                Ok(_) => None,
+                Err(error) => Some(Err(Fault::from(error))),
+            };
+            std::future::ready(happening)
+        });
+        Ok(stream.boxed())
+    }
+}
+
+impl Runtime for Podman {
+    fn kind(&self) -> RuntimeKind {
+        KIND
+    }
+
+    fn version(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
+        async move {
+            let version = limited(CALL_LIMIT, self.libpod.version()).await;
+            Ok(version
+                .map_err(|f| plain(KIND, "", f))?
+                .version
+                .unwrap_or_default())
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, node: &'a Name) -> BoxFuture<'a, Result<Vec<Found>, RuntimeError>> {
+        async move {
+            let ours = ContainerListFilter::LabelKeyVal(LABEL_NODE.to_owned(), node.to_string());
+            self.listed(ours).await.map_err(|f| plain(KIND, "", f))
+        }
+        .boxed()
+    }
+
+    fn inspect<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Found, RuntimeError>> {
+        async move {
+            // A list of one: libpod's inspect adds up the size of the file system each time.
+            let one = ContainerListFilter::Id(handle.into());
+            let found = self.listed(one).await.map_err(|f| plain(KIND, handle, f))?;
+            let mut exact = found.into_iter().filter(|found| found.handle == handle);
+            exact
+                .next()
+                .ok_or_else(|| RuntimeError::NotFound(handle.to_owned()))
+        }
+        .boxed()
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        launch: &'a Launch,
+        progress: mpsc::UnboundedSender<Progress>,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        async move { launch::prepare(self, launch, &progress).await }.boxed()
+    }
+
+    fn launch<'a>(
+        &'a self,
+        launch: &'a Launch,
+        progress: mpsc::UnboundedSender<Progress>,
+    ) -> BoxFuture<'a, Result<Launched, RuntimeError>> {
+        async move { launch::launch(self, launch, &progress).await }.boxed()
+    }
+
+    fn start<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Launched, RuntimeError>> {
+        async move {
+            self.start_made(handle)
+                .await
+                .map_err(|f| plain(KIND, handle, f))?;
+            Ok(Launched {
+                handle: handle.to_owned(),
+                pid: None,
+                warnings: Vec::new(),
+            })
+        }
+        .boxed()
+    }
+
+    fn stop<'a>(
+        &'a self,
+        handle: &'a str,
+        timeout_ms: u64,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        async move {
+            self.note_end(handle);
+            let seconds = stop_seconds(timeout_ms);
+            let limit = Duration::from_secs(u64::from(seconds)) + CALL_LIMIT;
+            let options = StopContainerOptionsBuilder::new().t(seconds as i32).build();
+            let stopped = async {
+                let compat = connect(&self.socket)?;
+                limited(limit, compat.stop_container(handle, Some(options))).await
+            };
+            match stopped.await {
+                Err(fault) if fault.is_missing_container() || fault.is_unchanged() => Ok(()),
+                // It was made and never started.
+                Err(fault) if fault.is_not_running() => Ok(()),
+                outcome => outcome.map_err(|f| plain(KIND, handle, f)),
+            }
+        }
+        .boxed()
+    }
+
+    fn remove<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        async move {
+            self.discard(handle)
+                .await
+                .map_err(|f| plain(KIND, handle, f))
+        }
+        .boxed()
+    }
+
+    fn logs<'a>(
+        &'a self,
+        handle: &'a str,
+        query: &'a LogQuery,
+        lines: mpsc::Sender<LogLine>,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        async move {
+            logs::send(&self.libpod, handle, query, lines)
+                .await
+                .map_err(|f| plain(KIND, handle, f))
+        }
+        .boxed()
+    }
+
+    fn watch(&self, events: mpsc::Sender<RuntimeEvent>) -> BoxFuture<'_, ()> {
+        watch::watch(self, events).boxed()
+    }
+}

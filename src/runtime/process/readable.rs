@@ -1,0 +1,15 @@
+//! File descriptors that the asynchronous runtime waits on.
+
+use std::{io, os::fd::OwnedFd};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Waits for `fd` to become readable.
+///
+/// # Errors
+/// The runtime takes no more descriptors.
+pub(super) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned by what is returned, so it stays open and stays the same
+    // for as long as it is registered.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    registered.map_err(io::Error::from)
+}

@@ -1,0 +1,502 @@
+//! What is to be done next for one instance: the transitions of the diagram in the module's doc.
+
+use super::{
+    Action, Now, Runtime, Supervisor,
+    instance::{Current, Instance, Operation, OperationKind, Status},
+    observe::{settle_failures, tell},
+};
+use crate::{
+    model::{Desired, InstanceState, Name, RestartPolicy, RuntimeKind},
+    runtime::{Exit, Launch},
+};
+use std::collections::BTreeMap;
+
+/// What a decision came to.
+enum Next {
+    /// Nothing to do now; it is in this state.
+    Rest(InstanceState, Option<String>),
+    /// Do this.
+    Do(OperationKind, InstanceState),
+    /// It is gone and nobody wants it.
+    Forget,
+}
+
+impl Supervisor {
+    pub(super) fn decide_all(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let names: Vec<Name> = self.instances.keys().cloned().collect();
+        for name in names {
+            self.decide_one(now, &name, actions);
+        }
+    }
+
+    fn decide_one(&mut self, now: Now, name: &Name, actions: &mut Vec<Action>) {
+        let Some(instance) = self.instances.get_mut(name) else {
+            return;
+        };
+        if instance.operation.is_some() {
+            return;
+        }
+        judge_end(instance, now, &mut self.random, actions);
+        let next = decide(
+            instance,
+            now,
+            &self.runtimes,
+            self.assigned,
+            &self.restarts_done,
+        );
+        instance.wake_ms = (instance.not_before_ms > now.mono_ms).then_some(instance.not_before_ms);
+        match next {
+            Next::Forget => {
+                for id in std::mem::take(&mut instance.waiting) {
+                    actions.push(Action::Answer { id, result: Ok(()) });
+                }
+                self.instances.remove(name);
+                self.changed = true;
+            }
+            Next::Rest(state, reason) => {
+                self.changed |= instance.enter(now, state, reason);
+                answer(instance, actions);
+            }
+            Next::Do(kind, state) => {
+                // A replacement's fetch leaves what runs, and its state, alone.
+                if kind != OperationKind::Prepare && kind != OperationKind::RemoveLeftover {
+                    self.changed |= instance.enter(now, state, None);
+                }
+                let id = self.next_operation;
+                self.next_operation += 1;
+                if let Some(action) = begin(instance, kind, id, &self.node, &self.runtimes) {
+                    note_restart(instance, kind, &mut self.restarts_done, actions);
+                    actions.push(action);
+                }
+            }
+        }
+    }
+}
+
+/// The policy's word on an instance that has ended by itself, once per end.
+fn judge_end(
+    instance: &mut Instance,
+    now: Now,
+    random: &mut super::Backoff,
+    actions: &mut Vec<Action>,
+) {
+    if let Some(Current {
+        status: Status::Running { since_ms },
+        ..
+    }) = instance.current
+    {
+        instance.ran_since_ms = Some(since_ms);
+        settle_failures(instance, now.mono_ms.saturating_sub(since_ms));
+        return;
+    }
+    let Some(Current {
+        status: Status::Ended { exit, decided },
+        ..
+    }) = &mut instance.current
+    else {
+        return;
+    };
+    if std::mem::replace(decided, true) {
+        return;
+    }
+    let exit = exit.clone();
+    instance.exit_code = exit.code;
+    let Some(assigned) = &instance.assigned else {
+        return;
+    };
+    let restart = assigned.restart().clone();
+    // One that ended while no agent looked (a power cut) begins a row of its own: at once.
+    if let Some(since) = instance.ran_since_ms.take() {
+        settle_failures(instance, now.mono_ms.saturating_sub(since));
+        instance.failures += 1;
+        actions.push(tell(instance, "exited", sentence(&exit)));
+    }
+    let delay = random.delay_ms(instance.failures, restart.delay_ms, restart.max_delay_ms);
+    instance.not_before_ms = now.mono_ms + delay;
+}
+
+fn decide(
+    instance: &mut Instance,
+    now: Now,
+    runtimes: &BTreeMap<RuntimeKind, Runtime>,
+    assigned_at_all: bool,
+    restarts_done: &BTreeMap<Name, u64>,
+) -> Next {
+    // What is under a runtime that cannot be seen is not touched.
+    let seen_in = instance.current.as_ref().map(|c| c.runtime);
+    if let Some(Runtime::Lost(reason)) = seen_in.and_then(|r| runtimes.get(&r)) {
+        return Next::Rest(InstanceState::Unknown, Some(reason.clone()));
+    }
+    if !assigned_at_all {
+        return rest_as_found(instance);
+    }
+    let waits = now.mono_ms < instance.not_before_ms;
+    let Some(desired) = instance.desired() else {
+        return leave(instance, waits);
+    };
+    if !instance.leftovers.is_empty() && !waits {
+        return Next::Do(OperationKind::RemoveLeftover, instance.state);
+    }
+    let target = instance.runtime(|r| runtimes.contains_key(&r));
+    let Some(target) = target else {
+        let reason = "this node has neither Docker nor Podman".to_owned();
+        return Next::Rest(InstanceState::Failed, Some(reason));
+    };
+    let blind = match runtimes.get(&target) {
+        None => Some((InstanceState::Failed, format!("this node has no {target}"))),
+        Some(Runtime::Lost(reason)) => Some((InstanceState::Unknown, reason.clone())),
+        Some(Runtime::Unlisted) => Some((InstanceState::Pending, format!("waits for {target}"))),
+        Some(Runtime::Listed) => None,
+    };
+    let Some(current) = instance.current.clone() else {
+        instance.reported_runtime = target;
+        if desired == Desired::Stopped {
+            return Next::Rest(InstanceState::Stopped, None);
+        }
+        if let Some((state, reason)) = blind {
+            return Next::Rest(state, Some(reason));
+        }
+        return when(
+            waits,
+            instance,
+            Next::Do(OperationKind::Launch, InstanceState::Starting),
+        );
+    };
+    let wanted_hash = instance
+        .assigned
+        .as_ref()
+        .map(|a| a.spec_hash.clone())
+        .unwrap_or_default();
+    let differs = current.spec_hash != wanted_hash || current.runtime != target;
+    let runs = matches!(current.status, Status::Running { .. });
+    match (desired, runs) {
+        (Desired::Stopped, true) => when(
+            waits,
+            instance,
+            Next::Do(OperationKind::Stop, InstanceState::Stopping),
+        ),
+        (Desired::Stopped, false) => Next::Rest(InstanceState::Stopped, None),
+        (Desired::Running, _) if differs => replace(instance, runs, waits, blind),
+        (Desired::Running, true) => {
+            let done = restarts_done.get(&instance.name).copied().unwrap_or(0);
+            let asked = instance
+                .assigned
+                .as_ref()
+                .is_some_and(|a| a.restart_count > done);
+            if asked || instance.restart_now {
+                instance.stopping_for_restart = true;
+                return Next::Do(OperationKind::Stop, InstanceState::Stopping);
+            }
+            Next::Rest(InstanceState::Running, None)
+        }
+        (Desired::Running, false) => ended(instance, &current, restarts_done, waits),
+    }
+}
+
+/// Nobody wants it: stop it, remove it, forget it.
+fn leave(instance: &mut Instance, waits: bool) -> Next {
+    let stay = instance.state;
+    if waits {
+        return Next::Rest(stay, instance.reason.clone());
+    }
+    if !instance.leftovers.is_empty() {
+        return Next::Do(OperationKind::RemoveLeftover, InstanceState::Stopping);
+    }
+    match &instance.current {
+        None => Next::Forget,
+        Some(c) if matches!(c.status, Status::Running { .. }) => {
+            Next::Do(OperationKind::Stop, InstanceState::Stopping)
+        }
+        Some(_) => Next::Do(OperationKind::Remove, InstanceState::Stopping),
+    }
+}
+
+/// Another spec is wanted than what is there.
+fn replace(
+    instance: &mut Instance,
+    runs: bool,
+    waits: bool,
+    blind: Option<(InstanceState, String)>,
+) -> Next {
+    let state = if runs {
+        InstanceState::Running
+    } else {
+        instance.state
+    };
+    if let Some((_, reason)) = blind {
+        return Next::Rest(state, Some(reason));
+    }
+    if waits {
+        return Next::Rest(state, instance.reason.clone());
+    }
+    if !instance.prepared {
+        return Next::Do(OperationKind::Prepare, state);
+    }
+    if runs {
+        Next::Do(OperationKind::Stop, InstanceState::Stopping)
+    } else {
+        Next::Do(OperationKind::Remove, InstanceState::Starting)
+    }
+}
+
+/// It should run and does not.
+fn ended(
+    instance: &mut Instance,
+    current: &Current,
+    restarts_done: &BTreeMap<Name, u64>,
+    waits: bool,
+) -> Next {
+    let Status::Ended { exit, .. } = &current.status else {
+        return when(
+            waits,
+            instance,
+            Next::Do(OperationKind::Start, InstanceState::Starting),
+        );
+    };
+    let Some(assigned) = &instance.assigned else {
+        return Next::Forget;
+    };
+    let done = restarts_done.get(&instance.name).copied().unwrap_or(0);
+    let asked = instance.stopping_for_restart
+        || instance.restart_now
+        || instance.was_stopped
+        || assigned.restart_count > done;
+    if asked {
+        return Next::Do(OperationKind::Start, InstanceState::Starting);
+    }
+    let failed = exit.code != Some(0);
+    let again = match assigned.restart().policy {
+        RestartPolicy::Always => true,
+        RestartPolicy::OnFailure => failed,
+        RestartPolicy::Never => false,
+    };
+    if again {
+        if waits {
+            return Next::Rest(InstanceState::Backoff, Some(sentence(exit)));
+        }
+        return Next::Do(OperationKind::Start, InstanceState::Starting);
+    }
+    if failed {
+        Next::Rest(InstanceState::Failed, Some(sentence(exit)))
+    } else {
+        Next::Rest(InstanceState::Completed, None)
+    }
+}
+
+fn when(waits: bool, instance: &Instance, next: Next) -> Next {
+    if waits {
+        Next::Rest(InstanceState::Backoff, instance.reason.clone())
+    } else {
+        next
+    }
+}
+
+/// Before the first assignment is known, what is found is only shown.
+fn rest_as_found(instance: &Instance) -> Next {
+    let state = match instance.current.as_ref().map(|c| &c.status) {
+        Some(Status::Running { .. }) => InstanceState::Running,
+        Some(Status::Ended { .. }) => InstanceState::Stopped,
+        _ => InstanceState::Pending,
+    };
+    Next::Rest(state, None)
+}
+
+/// Makes the operation, and notes it as under way.
+fn begin(
+    instance: &mut Instance,
+    kind: OperationKind,
+    id: u64,
+    node: &Name,
+    runtimes: &BTreeMap<RuntimeKind, Runtime>,
+) -> Option<Action> {
+    let target = instance.runtime(|r| runtimes.contains_key(&r));
+    let launch = instance.assigned.as_ref().map(|a| Launch {
+        node: node.clone(),
+        workload: a.workload.clone(),
+        spec_hash: a.spec_hash.clone(),
+    });
+    let current = instance.current.clone();
+    let (runtime, action) = match kind {
+        OperationKind::Launch => {
+            let (runtime, launch) = (target?, launch?);
+            (
+                runtime,
+                Action::Launch {
+                    operation: id,
+                    runtime,
+                    launch,
+                },
+            )
+        }
+        OperationKind::Prepare => {
+            let (runtime, launch) = (target?, launch?);
+            (
+                runtime,
+                Action::Prepare {
+                    operation: id,
+                    runtime,
+                    launch,
+                },
+            )
+        }
+        OperationKind::Start => {
+            let Current {
+                runtime, handle, ..
+            } = current.clone()?;
+            instance.restarts += u32::from(instance.exit_code.is_some());
+            (
+                runtime,
+                Action::Start {
+                    operation: id,
+                    runtime,
+                    handle,
+                },
+            )
+        }
+        OperationKind::Stop => {
+            let Current {
+                runtime, handle, ..
+            } = current.clone()?;
+            // What is not assigned any more has taken its time limit along; ten seconds then.
+            let timeout_ms = instance.stop_timeout_ms;
+            instance.was_stopped = instance.assigned.is_some();
+            (
+                runtime,
+                Action::Stop {
+                    operation: id,
+                    runtime,
+                    handle,
+                    timeout_ms,
+                },
+            )
+        }
+        OperationKind::Remove => {
+            let Current {
+                runtime, handle, ..
+            } = current.clone()?;
+            (
+                runtime,
+                Action::Remove {
+                    operation: id,
+                    runtime,
+                    handle,
+                },
+            )
+        }
+        OperationKind::RemoveLeftover => {
+            let (runtime, handle) = instance.leftovers.last().cloned()?;
+            (
+                runtime,
+                Action::Remove {
+                    operation: id,
+                    runtime,
+                    handle,
+                },
+            )
+        }
+    };
+    let (spec_hash, version) = match (kind, &action, current) {
+        (_, Action::Launch { launch, .. }, _) => {
+            (launch.spec_hash.clone(), launch.workload.version.clone())
+        }
+        (_, _, Some(c)) => (c.spec_hash, c.version),
+        _ => Default::default(),
+    };
+    instance.operation = Some(Operation {
+        id,
+        kind,
+        runtime,
+        spec_hash,
+        version,
+    });
+    Some(action)
+}
+
+/// A restart that was asked for counts as carried out once the start begins: from then on it
+/// would come back by itself.
+fn note_restart(
+    instance: &mut Instance,
+    kind: OperationKind,
+    restarts_done: &mut BTreeMap<Name, u64>,
+    actions: &mut Vec<Action>,
+) {
+    if kind != OperationKind::Start {
+        return;
+    }
+    instance.stopping_for_restart = false;
+    instance.restart_now = false;
+    instance.was_stopped = false;
+    let Some(assigned) = &instance.assigned else {
+        return;
+    };
+    if assigned.restart_count > restarts_done.get(&instance.name).copied().unwrap_or(0) {
+        restarts_done.insert(instance.name.clone(), assigned.restart_count);
+        actions.push(Action::Remember {
+            restarts_done: restarts_done.clone(),
+        });
+    }
+}
+
+/// Commands that waited for it to settle.
+fn answer(instance: &mut Instance, actions: &mut Vec<Action>) {
+    if instance.waiting.is_empty() || (instance.state == InstanceState::Pending) {
+        return;
+    }
+    let desired = instance.desired();
+    let bad = match (desired, instance.state) {
+        (Some(Desired::Running), InstanceState::Running | InstanceState::Completed)
+        | (Some(Desired::Stopped), InstanceState::Stopped) => None,
+        (_, state) => Some(format!(
+            "{} is {state}{}",
+            instance.name,
+            instance
+                .reason
+                .as_ref()
+                .map(|r| format!(": {r}"))
+                .unwrap_or_default()
+        )),
+    };
+    for id in std::mem::take(&mut instance.waiting) {
+        actions.push(Action::Answer {
+            id,
+            result: bad.clone().map_or(Ok(()), Err),
+        });
+    }
+}
+
+/// How it ended, for people.
+pub(super) fn sentence(exit: &Exit) -> String {
+    let mut text = match (&exit.message, exit.code) {
+        (Some(message), _) => message.clone(),
+        (None, Some(code)) if code > 128 && code < 128 + 65 => {
+            format!(
+                "it was ended by signal {}{}",
+                code - 128,
+                signal_name(code - 128)
+            )
+        }
+        (None, Some(code)) => format!("it ended with exit code {code}"),
+        (None, None) => "it ended; nobody saw with which exit code".into(),
+    };
+    if exit.out_of_memory && !text.contains("memory") {
+        text.push_str(" (out of memory)");
+    }
+    text
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        1 => " (SIGHUP)",
+        2 => " (SIGINT)",
+        3 => " (SIGQUIT)",
+        4 => " (SIGILL)",
+        6 => " (SIGABRT)",
+        7 => " (SIGBUS)",
+        8 => " (SIGFPE)",
+        9 => " (SIGKILL)",
+        11 => " (SIGSEGV)",
+        13 => " (SIGPIPE)",
+        15 => " (SIGTERM)",
+        _ => "",
+    }
+}

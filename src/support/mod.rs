@@ -1,0 +1,24 @@
+//! What every shell needs and nothing decides: clocks, stopping, printing an error with its causes.
+
+pub mod clock;
+mod counted;
+mod shutdown;
+
+pub use counted::Counted;
+pub use shutdown::Shutdown;
+
+/// An error with its causes, on one line: printed once, at the edge.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let next = cause.to_string();
+        // Some libraries repeat their cause in their own text.
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = cause.source();
+    }
+    text
+}
