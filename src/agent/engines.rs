@@ -104,6 +104,9 @@ impl Engines {
     fn add(&mut self, runtime: Arc<dyn Runtime>) {
         let kind = runtime.kind();
         self.runtimes.insert(kind, runtime.clone());
+        // At once: the stream of events takes its time to stand, and boards start after power cuts.
+        self.ask_version(kind);
+        self.list(kind);
         let replies = self.replies.clone();
         tokio::spawn(async move {
             let (events, mut queue) = mpsc::channel(64);

@@ -136,25 +136,23 @@ impl Core<'_> {
         for change in due {
             let _ = apply(&mut fleet, None, change);
         }
-        if !entries.is_empty() {
-            if let Err(failure) = self.journal.append(&entries) {
-                let message = failure.to_string();
-                error!(
-                    error = message,
-                    "change refused, the journal cannot keep it"
-                );
-                match self.journal.load() {
-                    Ok(durable) => *fleet = durable,
-                    // Memory is ahead of the disk, and the disk cannot be read: nothing that was
-                    // decided now may leave, and a restart will tell.
-                    Err(error) => error!(%error, "journal cannot be read either"),
-                }
-                effects.clear();
-                for (_, result) in &mut answers {
-                    if result.is_ok() {
-                        *result = Err(AskError::NotDurable(message.clone()));
-                    }
-                }
+        if !entries.is_empty()
+            && let Err(failure) = self.journal.append(&entries)
+        {
+            let message = failure.to_string();
+            error!(
+                error = message,
+                "change refused, the journal cannot keep it"
+            );
+            match self.journal.load() {
+                Ok(durable) => *fleet = durable,
+                // Memory is ahead of the disk, and the disk cannot be read: nothing that was
+                // decided now may leave, and a restart will tell.
+                Err(error) => error!(%error, "journal cannot be read either"),
+            }
+            effects.clear();
+            for (_, result) in answers.iter_mut().filter(|(_, result)| result.is_ok()) {
+                *result = Err(AskError::NotDurable(message.clone()));
             }
         }
         let wants_snapshot = stop || self.journal.entries_since_snapshot() >= SNAPSHOT_EVERY;

@@ -70,9 +70,9 @@ impl Pending {
         if commands.get(&result.id).is_none_or(|w| w.node != *node) {
             return;
         }
-        if let Some(sender) = commands
-            .remove(&result.id)
-            .and_then(|mut w| w.result.take())
+        // The result goes before the end of the lines, so that who reads both knows why they end.
+        if let Some(mut waiting) = commands.remove(&result.id)
+            && let Some(sender) = waiting.result.take()
         {
             let _ = sender.send(result.outcome.clone());
         }

@@ -84,8 +84,8 @@ fn obstacle(workload: &Workload, node: &Candidate, kept: bool) -> Option<String>
     }
     // An engine that is away for a moment takes nothing from a node that runs it already.
     let engine = |key: &str| matches!(key, "docker" | "podman" | "process");
-    let unmet = |r: &&Requirement| !(kept && engine(&r.key)) && !r.is_met_by(&node.properties);
-    if let Some(r) = placement.requires.iter().find(unmet) {
+    let met = |r: &Requirement| (kept && engine(&r.key)) || r.is_met_by(&node.properties);
+    if let Some(r) = placement.requires.iter().find(|r| !met(r)) {
         return Some(match node.properties.get(&r.key) {
             Some(has) if r.value.is_some() => format!("it has {}={has}, `{r}` is required", r.key),
             _ => format!("it does not meet `{r}`"),

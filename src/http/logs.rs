@@ -182,7 +182,6 @@ impl Reader {
         let mut quiet = Box::pin(time::sleep(patience));
         loop {
             tokio::select! {
-                biased;
                 batch = queue.recv() => match batch {
                     Some(batch) => {
                         quiet.as_mut().reset(time::Instant::now() + patience);
@@ -190,17 +189,11 @@ impl Reader {
                             return Ok(());
                         }
                     }
-                    None => return Err("the reader did not keep up; ask again".into()),
-                },
-                outcome = &mut result => return match outcome {
-                    Ok(CommandOutcome { ok: true, .. }) => {
-                        while let Ok(batch) = queue.try_recv() {
-                            self.pass_on(&batch).await;
-                        }
-                        Ok(())
-                    }
-                    Ok(CommandOutcome { message, .. }) => Err(message.unwrap_or_default()),
-                    Err(_) => Err("the controller stops".into()),
+                    // The lines end with the result, or because this reader was too slow.
+                    None => return match result.try_recv() {
+                        Ok(outcome) => ended(outcome),
+                        Err(_) => Err("the reader did not keep up; ask again".into()),
+                    },
                 },
                 () = &mut quiet => return Err(format!("{} does not answer", self.node)),
                 () = self.lines.closed() => return Ok(()),
@@ -220,6 +213,14 @@ impl Reader {
             bytes.extend_from_slice(&encode(&line));
         }
         self.lines.send(bytes.into()).await.is_ok()
+    }
+}
+
+fn ended(outcome: CommandOutcome) -> Result<(), String> {
+    if outcome.ok {
+        Ok(())
+    } else {
+        Err(outcome.message.unwrap_or_default())
     }
 }
 

@@ -271,7 +271,7 @@ struct Numbered {
 impl Numbered {
     fn number(&mut self, mut line: LogLine) -> LogLine {
         let second = line.time_ns / SECOND_NS;
-        if line.time_ns % SECOND_NS != 0 {
+        if !line.time_ns.is_multiple_of(SECOND_NS) {
             // An engine that tells more than seconds.
             return line;
         }

@@ -76,10 +76,8 @@ impl Podman {
     ) -> Podman {
         let events = EventsOpts::builder()
             .stream(true)
-            .filters([
-                ("type".to_owned(), vec!["container".to_owned()]),
-                ("label".to_owned(), vec![LABEL_NODE.to_owned()]),
-            ])
+            // Podman 4.3 matches no label without a value, so labels are looked at here.
+            .filters([("type".to_owned(), vec!["container".to_owned()])])
             .build();
         Podman {
             libpod: Libpod::unix(&socket),
@@ -132,7 +130,12 @@ impl Watched for Podman {
     fn happenings(&self) -> Result<Happenings<'_>, Fault> {
         let stream = self.libpod.events(&self.events).filter_map(|event| {
             let happening = match event {
-                Ok(event) if watch::changes_something(&event.action) => Some(Ok(event.actor.id)),
+                Ok(event)
+                    if watch::changes_something(&event.action)
+                        && event.actor.attributes.contains_key(LABEL_NODE) =>
+                {
+                    Some(Ok(event.actor.id))
+                }
                 Ok(_) => None,
                 Err(error) => Some(Err(Fault::from(error))),
             };

@@ -52,7 +52,7 @@ fn open(state: &State) -> Result<Option<AsyncFd<OwnedFd>>, RuntimeError> {
     state
         .shim
         .open()
-        .and_then(|fd| fd.map(|fd| super::readable::readable(fd)).transpose())
+        .and_then(|fd| fd.map(super::readable::readable).transpose())
         .map_err(|error| {
             RuntimeError::Failed(format!(
                 "the supervising process cannot be watched: {error}"

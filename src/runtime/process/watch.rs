@@ -84,7 +84,7 @@ fn open(dir: &InstanceDir) -> Option<(Watched, AsyncFd<OwnedFd>)> {
     let opened = state
         .shim
         .open()
-        .and_then(|fd| fd.map(|fd| super::readable::readable(fd)).transpose());
+        .and_then(|fd| fd.map(super::readable::readable).transpose());
     match opened {
         Ok(fd) => Some(((dir.handle(), state.shim), fd?)),
         Err(error) => {
