@@ -76,7 +76,6 @@ pub(super) async fn membership(
         .transpose()
         .map_err(JoinError::from)?;
     let key = store.key()?;
-    let start = store.count_start()?;
     let dir = || store.dir().display().to_string();
     let member = match (store.membership()?, token) {
         (None, None) => return Err(JoinError::NoToken.into()),
@@ -107,7 +106,7 @@ pub(super) async fn membership(
                 config.name.clone(),
                 Topics::new(&token.prefix),
                 key.clone(),
-                start,
+                store.count_start()?,
             );
             match join(config, &token, &Arc::new(sender), shutdown).await? {
                 None => return Ok(None),
@@ -131,9 +130,9 @@ pub(super) async fn membership(
         member.node.clone(),
         Topics::new(&member.prefix),
         key,
-        start,
+        // Joining has used numbers of a start of its own.
+        store.count_start()?,
     ));
-    // The session for joining has used numbers of this start; the next ones come from a new start.
     let login = NodeLogin::new(&member, sender.clone())?;
     Ok(Some(Member {
         sender,
@@ -182,7 +181,7 @@ async fn join(
                     connected = false;
                     warn!(reason, "cannot join yet, trying again");
                 }
-                Some(SessionEvent::Message { topic, payload }) => {
+                Some(SessionEvent::Message { topic, payload, .. }) => {
                     let answer = welcome(sender, &fleet_key, &topic, &payload);
                     let Some(answer) = answer else { continue };
                     let said = answer.message.unwrap_or_default();

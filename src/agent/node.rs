@@ -182,7 +182,7 @@ impl Node {
                     warn!("the fleet may have revoked this node: `fleetctl node show` tells");
                 }
             }
-            SessionEvent::Message { topic, payload } => {
+            SessionEvent::Message { topic, payload, .. } => {
                 match self.inbox.take(&self.sender, &topic, &payload) {
                     Some(Heard::Assignment(assignment)) => self.assigned(assignment).await,
                     Some(Heard::Command { seq, command }) => {

@@ -101,9 +101,6 @@ pub(super) struct ControllerArgs {
     /// Configuration file
     #[arg(short, long, env = "FLEETCTL_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Print the join line and the addresses on stdout once it is ready
-    #[arg(long)]
-    pub(super) announce: bool,
     #[command(flatten)]
     pub(super) overrides: ControllerOverrides,
 }

@@ -92,6 +92,7 @@ pub(super) fn controller(args: &ControllerArgs) -> Result<ExitCode, Failure> {
     start_log(&config.common);
     runtime(2)?.block_on(async {
         let shutdown = Shutdown::on_signals();
+        tokio::spawn(settle());
         controller::run(config, shutdown).await
     })?;
     Ok(ExitCode::SUCCESS)
@@ -105,6 +106,7 @@ pub(super) fn agent(args: &AgentArgs) -> Result<ExitCode, Failure> {
     start_log(&config.common);
     let end = runtime(0)?.block_on(async {
         let shutdown = Shutdown::on_signals();
+        tokio::spawn(settle());
         agent::run(config, shutdown).await
     })?;
     match end {
@@ -129,8 +131,15 @@ pub(super) fn broker(args: &BrokerArgs) -> Result<ExitCode, Failure> {
     runtime(2)?.block_on(serve_broker(config))
 }
 
+/// Once the start is over, its memory is given back.
+async fn settle() {
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    crate::support::memory::release_start_code();
+}
+
 async fn serve_broker(config: BrokerConfig) -> Result<ExitCode, Failure> {
     let shutdown = Shutdown::on_signals();
+    tokio::spawn(settle());
     let identity = FleetIdentity::open(&config.common.data_dir, "broker", clock::unix_ms())?;
     let topics = Topics::new(&config.topic_prefix);
     let fleet = identity.key.public();

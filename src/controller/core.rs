@@ -2,7 +2,7 @@
 
 use super::state::{AskError, Controller, Input};
 use crate::{
-    fleet::{Change, Effect, Entry, Presence, PresenceSettings, Refusal},
+    fleet::{Effect, Entry, Fleet, Presence, PresenceSettings, Refusal},
     journal::Journal,
     support::clock,
 };
@@ -31,6 +31,7 @@ pub(super) fn run(
         journal,
         presence,
         started: Instant::now(),
+        deadline: Some(0),
     };
     loop {
         let first = match core.next_deadline() {
@@ -59,6 +60,10 @@ struct Core<'a> {
     journal: Box<dyn Journal>,
     presence: Presence,
     started: Instant,
+    /// Nothing is due before, in milliseconds since the start. Hearing a node only moves deadlines
+    /// back, so that this is looked at anew only when it is reached or an entry was applied: a
+    /// heartbeat must not cost a walk over the fleet.
+    deadline: Option<u64>,
 }
 
 impl Core<'_> {
@@ -67,17 +72,22 @@ impl Core<'_> {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let fleet = self.controller.fleet();
-        let presence = self.presence.next_deadline(&fleet);
-        let command = fleet
-            .commands()
-            .filter(|(_, c)| c.outcome.is_none())
-            .map(|(_, c)| c.deadline_ms);
-        let wall = clock::unix_ms();
-        let command = command.min().map(|at| self.now() + at.saturating_sub(wall));
-        let at = presence.into_iter().chain(command).min()?;
         // A little late rather than a little early, and then again.
-        Some(self.started + Duration::from_millis(at + 1))
+        self.deadline
+            .map(|at| self.started + Duration::from_millis(at + 1))
+    }
+
+    fn find_deadline(&self, fleet: &Fleet) -> Option<u64> {
+        let open = fleet.commands().filter(|(_, c)| c.outcome.is_none());
+        let wall = clock::unix_ms();
+        let command = open
+            .map(|(_, c)| self.now() + c.deadline_ms.saturating_sub(wall))
+            .min();
+        self.presence
+            .next_deadline(fleet)
+            .into_iter()
+            .chain(command)
+            .min()
     }
 
     /// Applies and commits a batch; `true` when the controller is to end.
@@ -94,7 +104,7 @@ impl Core<'_> {
         let (mut stop, mut connected) = (false, false);
         let at_ms = clock::unix_ms();
         let now = self.now();
-        let mut apply = |fleet: &mut crate::fleet::Fleet, by, change| -> Result<(), Refusal> {
+        let mut apply = |fleet: &mut Fleet, by, change| -> Result<(), Refusal> {
             let entry = Entry { at_ms, by, change };
             effects.extend(fleet.apply(&entry)?);
             entries.push(entry);
@@ -127,14 +137,12 @@ impl Core<'_> {
                 Input::Stop => stop = true,
             }
         }
-        let due: Vec<Change> = self
-            .presence
-            .due(&fleet, now)
-            .into_iter()
-            .chain(fleet.expired_commands(at_ms))
-            .collect();
-        for change in due {
-            let _ = apply(&mut fleet, None, change);
+        let reached = self.deadline.is_some_and(|at| now >= at);
+        if reached {
+            let silent = self.presence.due(&fleet, now);
+            for change in silent.into_iter().chain(fleet.expired_commands(at_ms)) {
+                let _ = apply(&mut fleet, None, change);
+            }
         }
         if !entries.is_empty()
             && let Err(failure) = self.journal.append(&entries)
@@ -161,6 +169,9 @@ impl Core<'_> {
             && let Err(error) = self.journal.snapshot(&fleet)
         {
             warn!(%error, "no snapshot could be taken, the entries stay");
+        }
+        if reached || !entries.is_empty() {
+            self.deadline = self.find_deadline(&fleet);
         }
         let version = fleet.version();
         drop(fleet);

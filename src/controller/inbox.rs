@@ -30,8 +30,8 @@ impl Inbox {
     }
 
     /// Takes a message. What is not taken is counted, and logged once per kind and minute.
-    pub(super) async fn take(&mut self, topic: &str, payload: &[u8]) {
-        match self.judge(topic, payload).await {
+    pub(super) async fn take(&mut self, topic: &str, payload: &[u8], retained: bool) {
+        match self.judge(topic, payload, retained).await {
             Ok(()) => {}
             Err(kind) => {
                 let mut refused = self
@@ -46,7 +46,12 @@ impl Inbox {
         }
     }
 
-    async fn judge(&mut self, topic: &str, payload: &[u8]) -> Result<(), &'static str> {
+    async fn judge(
+        &mut self,
+        topic: &str,
+        payload: &[u8],
+        retained: bool,
+    ) -> Result<(), &'static str> {
         if payload.is_empty() {
             return Ok(());
         }
@@ -79,7 +84,12 @@ impl Inbox {
             Freshness::Again => return Ok(()),
             Freshness::Stale | Freshness::TooManyTopics => return Err("replay"),
         }
-        self.read(node, parsed.kind, message).await
+        self.read(node.clone(), parsed.kind, message).await?;
+        // What the broker kept says nothing about whether its sender lives.
+        if !retained && parsed.kind != Kind::Status {
+            self.tell(Input::Heard(node)).await;
+        }
+        Ok(())
     }
 
     async fn read(&self, node: Name, kind: Kind, message: Verified) -> Result<(), &'static str> {
@@ -149,7 +159,6 @@ impl Inbox {
             }
             _ => {}
         }
-        self.tell(Input::Heard(node)).await;
         Ok(())
     }
 

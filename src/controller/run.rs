@@ -97,7 +97,7 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
     });
     let session = connect(&config, &controller, own_endpoint)?;
     let core = spawn_core(&config, &controller, Box::new(journal), queue)?;
-    first_token(&controller, dir).await?;
+    let first_start = first_token(&controller, dir).await?;
     let node_config = NodeConfig {
         heartbeat_interval_ms: config.heartbeat_interval_ms,
     };
@@ -117,7 +117,7 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
             shutdown.clone(),
         ))
     });
-    announce(&controller, served.urls(), dir);
+    announce(&controller, served.urls(), dir, first_start).await;
 
     let died = async {
         match &broker {
@@ -144,13 +144,31 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
     result
 }
 
-/// The join line and where to look, for the person who started it.
-fn announce(controller: &Controller, urls: &[String], dir: &Path) {
+/// Where to look, and at the first start the join line, for the person who started it.
+async fn announce(controller: &Controller, urls: &[String], dir: &Path, first_start: bool) {
     for url in urls {
         info!(url, "controller is ready");
     }
     info!(token_file = %dir.join("admin.token").display(), "operators sign in with a token");
-    let _ = controller;
+    if !first_start {
+        return;
+    }
+    let day = clock::unix_ms() + 86_400_000;
+    match controller
+        .create_join_token(None, "first start".into(), day)
+        .await
+    {
+        Ok(token) => {
+            use std::io::Write;
+            // Nobody reading it is no error.
+            let _ = writeln!(
+                std::io::stdout(),
+                "Join a machine within a day with this line (`fleetctl token create --kind join` \
+                 makes another):\n\n  fleetctl agent --join {token}\n"
+            );
+        }
+        Err(error) => warn!(%error, "no join token could be made"),
+    }
 }
 
 async fn start_broker(
@@ -404,37 +422,40 @@ async fn listen(
     let mut access = controller.changed.subscribe();
     loop {
         tokio::select! {
-            event = session.recv() => match event {
-                Some(SessionEvent::Connected) => {
-                    controller.connected.store(true, Ordering::Relaxed);
-                    let _ = controller.inputs.send_async(Input::Connected).await;
+                    event = session.recv() => match event {
+                        Some(SessionEvent::Connected) => {
+                            controller.connected.store(true, Ordering::Relaxed);
+                            let _ = controller.inputs.send_async(Input::Connected).await;
+                        }
+                        Some(SessionEvent::Disconnected { reason, .. }) => {
+                            controller.connected.store(false, Ordering::Relaxed);
+                            warn!(reason, "no connection to the broker");
+                        }
+                        Some(SessionEvent::Message { topic, payload, retained }) => {
+                            inbox.take(&topic, &payload, retained).await;
+                        }
+        Some(SessionEvent::Ended { reason }) => {
+                            error!(reason, "session ended");
+                            return;
+                        }
+                        None => return,
+                    },
+                    changed = access.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        let document = controller.fleet().access();
+                        if gate.set_access(document) && let Some(broker) = &broker {
+                            broker.disconnect(|principal| gate.is_cut_off(principal));
+                        }
+                    }
                 }
-                Some(SessionEvent::Disconnected { reason, .. }) => {
-                    controller.connected.store(false, Ordering::Relaxed);
-                    warn!(reason, "no connection to the broker");
-                }
-                Some(SessionEvent::Message { topic, payload }) => inbox.take(&topic, &payload).await,
-                Some(SessionEvent::Ended { reason }) => {
-                    error!(reason, "session ended");
-                    return;
-                }
-                None => return,
-            },
-            changed = access.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let document = controller.fleet().access();
-                if gate.set_access(document) && let Some(broker) = &broker {
-                    broker.disconnect(|principal| gate.is_cut_off(principal));
-                }
-            }
-        }
     }
 }
 
 /// The first start makes an admin token and leaves it in a file.
-async fn first_token(controller: &Controller, dir: &Path) -> Result<(), ControllerError> {
+/// `true` at the first start.
+async fn first_token(controller: &Controller, dir: &Path) -> Result<bool, ControllerError> {
     let path = dir.join("admin.token");
     let known = identity::read_optional(&path)?;
     let valid = known.is_some_and(|secret| {
@@ -448,7 +469,7 @@ async fn first_token(controller: &Controller, dir: &Path) -> Result<(), Controll
         fleet.tokens().any(|(id, t)| id == "admin" && t.revoked)
     };
     if valid || revoked() {
-        return Ok(());
+        return Ok(false);
     }
     let token = ApiToken::generate()?;
     identity::write_private(&path, format!("{}\n", token.secret).as_bytes())?;
@@ -472,7 +493,7 @@ async fn first_token(controller: &Controller, dir: &Path) -> Result<(), Controll
         from: "local".into(),
     };
     match controller.change(Some(by), change).await {
-        Ok(()) | Err(super::AskError::Refused(Refusal::Unchanged)) => Ok(()),
+        Ok(()) | Err(super::AskError::Refused(Refusal::Unchanged)) => Ok(true),
         Err(error) => Err(ControllerError::Journal(JournalError::Failed {
             path: dir.join("journal.db").display().to_string(),
             what: error.to_string(),

@@ -9,6 +9,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// How long an expired token is still listed.
+const MONTH_MS: u64 = 30 * 86_400_000;
 /// Tokens that may exist at once.
 const MAX_TOKENS: usize = 10_000;
 
@@ -87,20 +89,25 @@ impl Fleet {
         created_ms: UnixMs,
         expires_ms: UnixMs,
     ) -> Result<Vec<Effect>, Refusal> {
-        // What expired long ago only takes room.
-        let old =
-            |t: &TokenRecord| t.expires_ms != 0 && t.expires_ms + 30 * 86_400_000 < created_ms;
-        self.tokens.retain(|_, t| !old(t));
+        // What expired long ago only takes room. So does, where room is short, a revoked API token:
+        // unlike a join token it is known by its digest alone, which nobody takes any more.
+        let expired = |t: &TokenRecord| {
+            t.expires_ms != 0 && t.expires_ms.saturating_add(MONTH_MS) < created_ms
+        };
+        let full = self.tokens.len() >= MAX_TOKENS;
+        let spent = |t: &TokenRecord| t.revoked && t.grant != TokenGrant::Join;
+        let goes = |t: &TokenRecord| expired(t) || (full && spent(t));
         if self.tokens.contains_key(id) {
             return Err(Refusal::Conflict(format!(
                 "there is a token `{id}` already"
             )));
         }
-        if self.tokens.len() >= MAX_TOKENS {
+        if full && !self.tokens.values().any(goes) {
             return Err(Refusal::Conflict(format!(
                 "there are {MAX_TOKENS} tokens; revoke some (`fleetctl token ls`)"
             )));
         }
+        self.tokens.retain(|_, t| !goes(t));
         let record = TokenRecord {
             name: name.to_owned(),
             grant: grant.clone(),

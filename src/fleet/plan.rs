@@ -80,6 +80,7 @@ impl Fleet {
         // In the order of names, as applying decides.
         let mut sorted: Vec<&Workload> = workloads.iter().collect();
         sorted.sort_by_key(|w| &w.name);
+        self.note_new_limits(&mut candidates, &sorted);
         for workload in sorted {
             let known = self.workloads.get(&workload.name);
             if known.is_some_and(|r| *r.spec == *workload) {
@@ -115,6 +116,23 @@ impl Fleet {
         }
         plan
     }
+
+    /// Applying takes all the new specs before it decides upon the first, so that what stays
+    /// where it is already counts with its new memory.
+    fn note_new_limits(&self, candidates: &mut [Candidate<'_>], workloads: &[&Workload]) {
+        for workload in workloads {
+            let Some(record) = self.workloads.get(&workload.name) else {
+                continue;
+            };
+            let memory = |w: &Workload| w.resources.memory.unwrap_or(0);
+            for c in candidates.iter_mut() {
+                if record.placed.contains(c.name) {
+                    c.memory_reserved -= memory(&record.spec);
+                    c.memory_reserved += memory(workload);
+                }
+            }
+        }
+    }
 }
 
 /// The next workload of the same plan sees what this one takes, as it will when it is applied.
@@ -131,7 +149,10 @@ fn note_load(
                 c.instances += 1;
                 c.memory_reserved += memory;
             }
-            (true, false) => c.instances = c.instances.saturating_sub(1),
+            (true, false) => {
+                c.instances -= 1;
+                c.memory_reserved -= memory;
+            }
             _ => {}
         }
     }

@@ -1,8 +1,8 @@
 //! Who is heard: held in memory only, since a heartbeat changes nothing while it comes.
 
-use super::{Change, Fleet};
+use super::{Approval, Change, Fleet};
 use crate::model::{Name, Presence as NodePresence};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// After how long a node counts as what. Milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct PresenceSettings {
 pub struct Presence {
     settings: PresenceSettings,
     heard: BTreeMap<Name, u64>,
+    /// Called offline only because nothing was heard of them: their session may still live.
+    quiet: BTreeSet<Name>,
 }
 
 impl Presence {
@@ -28,10 +30,13 @@ impl Presence {
         Presence {
             settings,
             heard: BTreeMap::new(),
+            quiet: BTreeSet::new(),
         }
     }
 
-    /// `node` gave a sign of life. The change that follows when it was silent.
+    /// `node` gave a sign of life. The change that follows when it was silent, or offline for no
+    /// other reason than that nothing had been heard of it: a broker that was away for long does
+    /// not make anybody begin a new session.
     pub fn heard(&mut self, fleet: &Fleet, node: &Name, now: u64) -> Option<Change> {
         match self.heard.get_mut(node) {
             Some(at) => *at = now,
@@ -39,8 +44,14 @@ impl Presence {
                 self.heard.insert(node.clone(), now);
             }
         }
+        let was_quiet = self.quiet.remove(node);
         let record = fleet.node(node.as_str())?;
-        (record.presence == NodePresence::Silent).then(|| Change::NodePresenceChanged {
+        let back = match record.presence {
+            NodePresence::Online => false,
+            NodePresence::Silent => true,
+            NodePresence::Offline => was_quiet && record.approval == Approval::Approved,
+        };
+        back.then(|| Change::NodePresenceChanged {
             node: node.clone(),
             presence: NodePresence::Online,
             session: record.session,
@@ -51,13 +62,18 @@ impl Presence {
     /// It was removed.
     pub fn forget(&mut self, node: &Name) {
         self.heard.remove(node);
+        self.quiet.remove(node);
     }
 
     /// What follows from nobody having said anything until `now`.
-    pub fn due(&self, fleet: &Fleet, now: u64) -> Vec<Change> {
+    pub fn due(&mut self, fleet: &Fleet, now: u64) -> Vec<Change> {
+        let mut quiet = Vec::new();
         let verdict = |(name, at): (&Name, u64)| {
             let record = fleet.node(name.as_str())?;
             let (presence, session) = (self.verdict(record.presence, at, now)?, record.session);
+            if presence == NodePresence::Offline {
+                quiet.push(name.clone());
+            }
             let reason = format!(
                 "nothing was heard of it for {} s",
                 now.saturating_sub(at) / 1000
@@ -69,7 +85,9 @@ impl Presence {
                 reason,
             })
         };
-        self.watched(fleet).filter_map(verdict).collect()
+        let changes = self.watched(fleet).filter_map(verdict).collect();
+        self.quiet.extend(quiet);
+        changes
     }
 
     /// When [`Presence::due`] is worth asking again.

@@ -83,6 +83,8 @@ pub enum SessionEvent {
         topic: String,
         /// Payload.
         payload: Bytes,
+        /// The broker had kept it: it may be old.
+        retained: bool,
     },
     /// It has ended for good.
     Ended {
@@ -340,6 +342,7 @@ impl Session {
                 let event = SessionEvent::Message {
                     topic: p.topic,
                     payload: p.payload,
+                    retained: p.retain,
                 };
                 if self.events.send(event).await.is_err() {
                     return Some(End::Closed);

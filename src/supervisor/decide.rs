@@ -6,7 +6,7 @@ use super::{
     observe::{settle_failures, tell},
 };
 use crate::{
-    model::{Desired, InstanceState, Name, RestartPolicy, RuntimeKind},
+    model::{Desired, InstanceState, Name, RestartPolicy, Run, RuntimeKind},
     runtime::{Exit, Launch},
 };
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ impl Supervisor {
                 let id = self.next_operation;
                 self.next_operation += 1;
                 if let Some(action) = begin(instance, kind, id, &self.node, &self.runtimes) {
-                    note_restart(instance, kind, &mut self.restarts_done, actions);
+                    note_start(instance, kind, &mut self.restarts_done, actions);
                     actions.push(action);
                 }
             }
@@ -132,9 +132,9 @@ fn decide(
     }
     let waits = now.mono_ms < instance.not_before_ms;
     let Some(desired) = instance.desired() else {
-        return leave(instance, waits);
+        return leave(instance, runtimes, waits);
     };
-    if !instance.leftovers.is_empty() && !waits {
+    if leftover(instance, runtimes).is_some() && !waits {
         return Next::Do(OperationKind::RemoveLeftover, instance.state);
     }
     let target = instance.runtime(|r| runtimes.contains_key(&r));
@@ -155,6 +155,9 @@ fn decide(
         }
         if let Some((state, reason)) = blind {
             return Next::Rest(state, Some(reason));
+        }
+        if let Some(other) = unlisted_alternative(instance, runtimes) {
+            return Next::Rest(InstanceState::Pending, Some(format!("waits for {other}")));
         }
         return when(
             waits,
@@ -183,10 +186,16 @@ fn decide(
                 .assigned
                 .as_ref()
                 .is_some_and(|a| a.restart_count > done);
+            if (asked || instance.restart_now) && waits {
+                return Next::Rest(InstanceState::Running, instance.reason.clone());
+            }
             if asked || instance.restart_now {
                 instance.stopping_for_restart = true;
                 return Next::Do(OperationKind::Stop, InstanceState::Stopping);
             }
+            // It runs as it should: nothing is owed to it any more.
+            instance.was_stopped = false;
+            instance.stopping_for_restart = false;
             Next::Rest(InstanceState::Running, None)
         }
         (Desired::Running, false) => ended(instance, &current, restarts_done, waits),
@@ -194,21 +203,50 @@ fn decide(
 }
 
 /// Nobody wants it: stop it, remove it, forget it.
-fn leave(instance: &mut Instance, waits: bool) -> Next {
+fn leave(instance: &mut Instance, runtimes: &BTreeMap<RuntimeKind, Runtime>, waits: bool) -> Next {
     let stay = instance.state;
     if waits {
         return Next::Rest(stay, instance.reason.clone());
     }
-    if !instance.leftovers.is_empty() {
+    if leftover(instance, runtimes).is_some() {
         return Next::Do(OperationKind::RemoveLeftover, InstanceState::Stopping);
     }
     match &instance.current {
-        None => Next::Forget,
+        None => match instance.leftovers.first() {
+            None => Next::Forget,
+            Some((runtime, _)) => {
+                let reason = format!("what is left of it waits for {runtime}");
+                Next::Rest(InstanceState::Unknown, Some(reason))
+            }
+        },
         Some(c) if matches!(c.status, Status::Running { .. }) => {
             Next::Do(OperationKind::Stop, InstanceState::Stopping)
         }
         Some(_) => Next::Do(OperationKind::Remove, InstanceState::Stopping),
     }
+}
+
+/// Something that must go, in a runtime that can be seen.
+fn leftover(instance: &Instance, runtimes: &BTreeMap<RuntimeKind, Runtime>) -> Option<usize> {
+    let seen = |r: &RuntimeKind| matches!(runtimes.get(r), Some(Runtime::Listed));
+    instance.leftovers.iter().rposition(|(r, _)| seen(r))
+}
+
+/// Another engine that has not told yet what it has, where the workload leaves the choice: it may
+/// run there already.
+fn unlisted_alternative(
+    instance: &Instance,
+    runtimes: &BTreeMap<RuntimeKind, Runtime>,
+) -> Option<RuntimeKind> {
+    let free = matches!(
+        instance.assigned.as_ref().map(|a| &a.workload.run),
+        Some(Run::Container { engine: None, .. })
+    );
+    let unlisted = |(kind, state): &(&RuntimeKind, &Runtime)| {
+        **kind != RuntimeKind::Process && **state == Runtime::Unlisted
+    };
+    let first = runtimes.iter().find(unlisted).map(|(kind, _)| *kind);
+    first.filter(|_| free)
 }
 
 /// Another spec is wanted than what is there.
@@ -261,18 +299,33 @@ fn ended(
         || instance.restart_now
         || instance.was_stopped
         || assigned.restart_count > done;
-    if asked {
-        return Next::Do(OperationKind::Start, InstanceState::Starting);
+    let policy = assigned.restart().policy;
+    if asked && !waits {
+        // The restart must be noted as carried out before it is, and the agent may be killed in
+        // between. What its policy starts again comes back by itself then; anything else is made
+        // anew, since what is not there is always launched.
+        let noted = assigned.restart_count > done && policy != RestartPolicy::Always;
+        let kind = if noted {
+            OperationKind::Remove
+        } else {
+            OperationKind::Start
+        };
+        return Next::Do(kind, InstanceState::Starting);
     }
     let failed = exit.code != Some(0);
-    let again = match assigned.restart().policy {
-        RestartPolicy::Always => true,
-        RestartPolicy::OnFailure => failed,
-        RestartPolicy::Never => false,
-    };
+    let again = asked
+        || match policy {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => failed,
+            RestartPolicy::Never => false,
+        };
     if again {
         if waits {
-            return Next::Rest(InstanceState::Backoff, Some(sentence(exit)));
+            // Why the last try failed says more than how it ended before.
+            let known = instance.reason.clone();
+            let known = known.filter(|_| instance.state == InstanceState::Backoff);
+            let reason = known.unwrap_or_else(|| sentence(exit));
+            return Next::Rest(InstanceState::Backoff, Some(reason));
         }
         return Next::Do(OperationKind::Start, InstanceState::Starting);
     }
@@ -359,7 +412,6 @@ fn begin(
             } = current.clone()?;
             // What is not assigned any more has taken its time limit along; ten seconds then.
             let timeout_ms = instance.stop_timeout_ms;
-            instance.was_stopped = instance.assigned.is_some();
             (
                 runtime,
                 Action::Stop {
@@ -384,7 +436,7 @@ fn begin(
             )
         }
         OperationKind::RemoveLeftover => {
-            let (runtime, handle) = instance.leftovers.last().cloned()?;
+            let (runtime, handle) = instance.leftovers[leftover(instance, runtimes)?].clone();
             (
                 runtime,
                 Action::Remove {
@@ -395,12 +447,18 @@ fn begin(
             )
         }
     };
-    let (spec_hash, version) = match (kind, &action, current) {
-        (_, Action::Launch { launch, .. }, _) => {
+    let (spec_hash, version) = match (&action, current) {
+        (Action::Launch { launch, .. } | Action::Prepare { launch, .. }, _) => {
             (launch.spec_hash.clone(), launch.workload.version.clone())
         }
-        (_, _, Some(c)) => (c.spec_hash, c.version),
+        (_, Some(c)) => (c.spec_hash, c.version),
         _ => Default::default(),
+    };
+    let handle = match &action {
+        Action::Start { handle, .. }
+        | Action::Stop { handle, .. }
+        | Action::Remove { handle, .. } => handle.clone(),
+        _ => String::new(),
     };
     instance.operation = Some(Operation {
         id,
@@ -408,27 +466,35 @@ fn begin(
         runtime,
         spec_hash,
         version,
+        handle,
+        asked: false,
     });
     Some(action)
 }
 
-/// A restart that was asked for counts as carried out once the start begins: from then on it
-/// would come back by itself.
-fn note_restart(
+/// A restart that was asked for counts as carried out once the start, or the launch, begins: from
+/// then on it would come back by itself.
+fn note_start(
     instance: &mut Instance,
     kind: OperationKind,
     restarts_done: &mut BTreeMap<Name, u64>,
     actions: &mut Vec<Action>,
 ) {
-    if kind != OperationKind::Start {
+    if !matches!(kind, OperationKind::Start | OperationKind::Launch) {
         return;
     }
-    instance.stopping_for_restart = false;
-    instance.restart_now = false;
-    instance.was_stopped = false;
+    let ordered = [
+        std::mem::take(&mut instance.stopping_for_restart),
+        std::mem::take(&mut instance.restart_now),
+        std::mem::take(&mut instance.was_stopped),
+    ];
     let Some(assigned) = &instance.assigned else {
         return;
     };
+    let done = restarts_done.get(&instance.name).copied().unwrap_or(0);
+    if let Some(operation) = &mut instance.operation {
+        operation.asked = ordered.contains(&true) || assigned.restart_count > done;
+    }
     if assigned.restart_count > restarts_done.get(&instance.name).copied().unwrap_or(0) {
         restarts_done.insert(instance.name.clone(), assigned.restart_count);
         actions.push(Action::Remember {

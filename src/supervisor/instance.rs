@@ -38,7 +38,8 @@ pub(super) struct Instance {
     pub restart_now: bool,
     /// It is being stopped in order to be started again.
     pub stopping_for_restart: bool,
-    /// It was stopped here on purpose: when it is wanted again, it starts at once.
+    /// It was stopped on purpose, or its start was asked for and has failed: when it is wanted, it
+    /// starts whatever its policy says.
     pub was_stopped: bool,
     /// Since when it ran, until its end was judged; monotonic.
     pub ran_since_ms: Option<u64>,
@@ -99,10 +100,14 @@ pub(super) struct Operation {
     pub id: OperationId,
     pub kind: OperationKind,
     pub runtime: RuntimeKind,
-    /// Of what is launched or started.
+    /// Of what is launched, prepared or started.
     pub spec_hash: String,
-    /// Of what is launched or started.
+    /// Of what is launched, prepared or started.
     pub version: String,
+    /// What is stopped, started or removed; empty for a launch.
+    pub handle: String,
+    /// A person asked for this start; when it fails it is still owed.
+    pub asked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +165,12 @@ impl Instance {
             self.not_before_ms = 0;
             self.prepared = false;
         }
+        // Started by a person after a stop, perhaps one that an earlier agent carried out: the
+        // policy, which only knows that it ended, has no say.
+        let stopped = |a: &Assigned| a.desired == Desired::Stopped;
+        if next.desired == Desired::Running && self.assigned.as_ref().is_some_and(stopped) {
+            self.was_stopped = true;
+        }
         self.stop_timeout_ms = next.workload.stop_timeout_ms;
         self.assigned = Some(Assigned {
             workload: next.workload,
@@ -173,6 +184,7 @@ impl Instance {
         if self.assigned.take().is_some() {
             self.not_before_ms = 0;
             self.failures = 0;
+            self.restart_now = false;
         }
     }
 

@@ -144,8 +144,16 @@ impl Supervisor {
             return;
         };
         instance.progress = None;
+        // A change that came meanwhile is not to wait for what became of the one before.
+        let assigned = instance.assigned.as_ref();
+        let outdated = assigned.is_none_or(|a| a.spec_hash != op.spec_hash);
+        if op.asked && matches!(outcome, OpOutcome::Failed(_)) {
+            instance.was_stopped = true;
+        }
         match (op.kind, outcome) {
             (_, OpOutcome::Failed(RuntimeError::Unreachable { message, .. })) => {
+                // Ended or not, it was told to end on purpose.
+                instance.was_stopped |= op.kind == OperationKind::Stop;
                 // Whether it was done is not known; the next listing tells.
                 self.runtimes.insert(op.runtime, Runtime::Lost(message));
                 self.changed = true;
@@ -153,17 +161,8 @@ impl Supervisor {
             }
             (OperationKind::Launch | OperationKind::Start, OpOutcome::Launched(launched)) => {
                 runs_now(instance, now, op.clone(), launched, actions);
-                let remember = instance.assigned.as_ref().map_or(0, |a| a.restart_count);
-                if op.kind == OperationKind::Launch
-                    && remember > 0
-                    && self.restarts_done.get(&instance.name) != Some(&remember)
-                {
-                    self.restarts_done.insert(instance.name.clone(), remember);
-                    actions.push(Action::Remember {
-                        restarts_done: self.restarts_done.clone(),
-                    });
-                }
             }
+            (OperationKind::Launch | OperationKind::Prepare, OpOutcome::Failed(_)) if outdated => {}
             (OperationKind::Launch | OperationKind::Start, OpOutcome::Failed(error)) => {
                 if matches!(error, RuntimeError::NotFound(_)) {
                     instance.current = None;
@@ -192,7 +191,7 @@ impl Supervisor {
                     actions.push(tell(instance, "failed", format!("cannot prepare: {error}")));
                 }
             }
-            (OperationKind::Prepare, _) => instance.prepared = true,
+            (OperationKind::Prepare, _) => instance.prepared = !outdated,
             (OperationKind::Stop, OpOutcome::Failed(error)) => {
                 instance.failures += 1;
                 let delay = self.random.delay_ms(instance.failures, 1_000, 60_000);
@@ -205,6 +204,7 @@ impl Supervisor {
                 self.changed = true;
             }
             (OperationKind::Stop, _) => {
+                instance.was_stopped = true;
                 if let Some(current) = &mut instance.current {
                     // Stopped on purpose: the policy has no say, the exit code is kept if known.
                     let exit = match &current.status {
@@ -236,12 +236,10 @@ impl Supervisor {
                 instance.failures = 0;
                 instance.not_before_ms = 0;
             }
-            (OperationKind::RemoveLeftover, OpOutcome::Failed(_)) => {
-                // Listed again within a minute, and tried again then.
-                instance.leftovers.pop();
-            }
             (OperationKind::RemoveLeftover, _) => {
-                instance.leftovers.pop();
+                // Where it failed it is listed again within a minute, and tried again then.
+                let gone = |l: &(RuntimeKind, String)| l.0 == op.runtime && l.1 == op.handle;
+                instance.leftovers.retain(|l| !gone(l));
             }
             (OperationKind::Launch | OperationKind::Start, OpOutcome::Done) => {}
         }

@@ -2,6 +2,7 @@
 
 pub mod clock;
 mod counted;
+pub mod memory;
 mod shutdown;
 
 pub use counted::Counted;
