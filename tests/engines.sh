@@ -153,7 +153,10 @@ start_docker() {
 start_podman() {
     alive podman && return
     rm -f "$D/podman.sock"
-    setsid podman system service --time=0 "unix://$D/podman.sock" >"$D/podman.log" 2>&1 </dev/null &
+    # In its own directory: conmon leaves a file named `oom` where it was started.
+    # shellcheck disable=SC2016
+    setsid sh -c 'cd "$1" && exec podman system service --time=0 "unix://$1/podman.sock"' sh "$D" \
+        >"$D/podman.log" 2>&1 </dev/null &
     echo $! >"$D/podman.pid"
 }
 

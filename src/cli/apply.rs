@@ -7,7 +7,7 @@ use super::{
     output,
 };
 use crate::{
-    fleet::{InstanceView, Plan, PlannedWorkload},
+    fleet::{InstanceView, Plan, PlannedWorkload, WorkloadView},
     http::{ApplyRequest, ManifestSource, WaitRequest, WaitResponse},
     manifest::{self, Source},
     model::{InstanceState, Name},
@@ -263,16 +263,20 @@ fn places(out: &mut String, w: &PlannedWorkload, wide: bool) {
             passed.len() - shown
         );
     }
-    if w.missing > 0 {
-        let _ = writeln!(
-            out,
-            "    {} replicas wait for a node that can take them",
-            w.missing
-        );
+    match w.missing {
+        0 => {}
+        1 => out.push_str("    1 replica waits for a node that can take it\n"),
+        n => {
+            let _ = writeln!(out, "    {n} replicas wait for nodes that can take them");
+        }
     }
 }
 
 pub(super) async fn rm(client: &mut Client, args: RmArgs) -> Result<(), Failure> {
+    // A name that is mistyped must not leave half of them removed.
+    for workload in &args.workloads {
+        let _: WorkloadView = client.get(&format!("/api/v1/workloads/{workload}")).await?;
+    }
     for workload in &args.workloads {
         let path = format!("/api/v1/workloads/{workload}");
         client.order(Method::DELETE, &path, None::<&()>).await?;

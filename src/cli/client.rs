@@ -1,7 +1,7 @@
 //! The HTTP client of the operator's commands: HTTP/1.1, plain to loopback, TLS elsewhere, one
 //! connection for all requests of a command.
 
-use super::{Failure, context::Target};
+use super::{Failure, context::Target, output};
 use crate::{
     http::{Page, ProblemDocument, VersionView},
     identity::{ServerTrust, client_config},
@@ -147,10 +147,12 @@ impl Client {
     }
 
     pub(super) async fn version(&mut self) -> Result<(), Failure> {
-        println!("fleetctl   {}", crate::VERSION);
+        output::print(&format!("fleetctl   {}\n", crate::VERSION))?;
         let v: VersionView = self.get("/api/v1/version").await?;
-        println!("controller {} at {}", v.version, self.target.url);
-        Ok(())
+        output::print(&format!(
+            "controller {} at {}\n",
+            v.version, self.target.url
+        ))
     }
 }
 

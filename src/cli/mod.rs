@@ -83,7 +83,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Config(verb) => config::run(verb),
         Verb::Completion { shell } => complete::script(shell),
         Verb::Openapi => {
-            println!("{}", crate::http::openapi_document());
+            output::print(&(crate::http::openapi_document() + "\n"))?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Context(verb) => context::run(verb),

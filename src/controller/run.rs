@@ -17,7 +17,7 @@ use crate::{
     http,
     identity::{self, ApiToken, FleetIdentity, IdentityError, JoinToken, Role, credential},
     journal::{Journal, JournalError, SqliteJournal},
-    model::{Name, NodeConfig},
+    model::{Name, NodeConfig, Presence},
     mqtt::{self, Endpoint, Login, LoginSource, SessionEvent, SessionSettings},
     support::{Shutdown, clock},
 };
@@ -137,11 +137,30 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
     served.stopped().await;
     if let Some(local) = local {
         let _ = tokio::time::timeout(Duration::from_secs(5), local).await;
+        hear_goodbyes(&controller).await;
     }
     let _ = controller.inputs.send_async(Input::Stop).await;
     let _ = tokio::task::spawn_blocking(move || core.join()).await;
     listening.abort();
     result
+}
+
+/// The local agent has said good-bye; half a second for that to arrive, so that the journal does
+/// not end with a node that is online.
+async fn hear_goodbyes(controller: &Controller) {
+    let mut changed = controller.changed.subscribe();
+    let waiting = async {
+        while controller
+            .fleet()
+            .nodes()
+            .any(|(_, n)| n.presence == Presence::Online)
+        {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(500), waiting).await;
 }
 
 /// Where to look, and at the first start the join line, for the person who started it.

@@ -23,7 +23,10 @@ impl FleetIdentity {
         let dir = data_dir.join("identity");
         let key = SigningKey::open_or_create(&dir.join("fleet.key"))?;
         let ca = CertificateAuthority::open_or_create(&dir)?;
-        let start = StartCounter::next(&dir.join(format!("{role}.starts")), now_ms)?;
+        // Not below the clock: a directory restored from an older backup would repeat numbers,
+        // and every node would refuse what its controller says. A control host has a clock.
+        let path = dir.join(format!("{role}.starts"));
+        let start = StartCounter::next_above(&path, now_ms / 1000, now_ms)?;
         Ok(FleetIdentity { key, ca, start })
     }
 

@@ -101,18 +101,27 @@ pub fn read_optional(path: &Path) -> Result<Option<String>, FileError> {
 pub struct StartCounter;
 
 impl StartCounter {
-    /// Reads the count in `path`, writes the next one, and returns it. A file that is damaged or
-    /// was lost must not make the numbers go back, so then the clock gives the number, which is
-    /// far above any count.
+    /// Reads the count in `path`, writes the next one, and returns it; 1 when there is no file. A
+    /// file that is damaged must not make the numbers go back, so then the clock gives the
+    /// number, in seconds, which is far above any count.
     ///
     /// # Errors
     /// The file cannot be written: without it a restart would repeat numbers.
     pub fn next(path: &Path, now_ms: u64) -> Result<u64, FileError> {
+        StartCounter::next_above(path, 0, now_ms)
+    }
+
+    /// The same, and at least `floor`.
+    ///
+    /// # Errors
+    /// As [`StartCounter::next`].
+    pub fn next_above(path: &Path, floor: u64, now_ms: u64) -> Result<u64, FileError> {
         let next = match read_optional(path)?.map(|t| t.trim().parse::<u64>()) {
             None => 1,
             Some(Ok(last)) => last.saturating_add(1),
             Some(Err(_)) => now_ms / 1000,
         };
+        let next = next.max(floor);
         write_private(path, next.to_string().as_bytes())?;
         Ok(next)
     }

@@ -12,6 +12,8 @@ use super::{AuditLine, Journal, JournalError};
 use crate::fleet::{Entry, Fleet, Refusal};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -42,6 +44,7 @@ impl SqliteJournal {
     /// [`JournalError`], with the path and what to do.
     pub fn open(path: &Path) -> Result<SqliteJournal, JournalError> {
         let fail = |e: rusqlite::Error| explain(path, &e);
+        make_private(path)?;
         let mut connection = Connection::open(path).map_err(fail)?;
         connection
             .busy_timeout(Duration::from_secs(2))
@@ -76,6 +79,21 @@ impl SqliteJournal {
             what,
         }
     }
+}
+
+/// Readable by its owner only; SQLite gives its other files the same mode.
+fn make_private(path: &Path) -> Result<(), JournalError> {
+    let mut options = OpenOptions::new();
+    let made = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
+    made.map(drop).map_err(|e| JournalError::Failed {
+        path: path.display().to_string(),
+        what: e.to_string(),
+    })
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), JournalError> {

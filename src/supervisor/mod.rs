@@ -29,6 +29,8 @@ mod decide;
 mod input;
 mod instance;
 mod observe;
+#[cfg(test)]
+mod tests;
 
 pub use backoff::Backoff;
 pub use input::{Action, Input, LocalOrder, Now, OpOutcome, OperationId};

@@ -149,7 +149,11 @@ impl World {
         let workload = name(workload);
         let mut gone = Vec::new();
         for engine in self.engines.values_mut() {
-            gone.extend(engine.of(&workload).map(|f| (engine.kind, f.handle.clone())));
+            gone.extend(
+                engine
+                    .of(&workload)
+                    .map(|f| (engine.kind, f.handle.clone())),
+            );
             engine.instances.retain(|f| f.workload != workload);
         }
         for (kind, handle) in gone {
@@ -176,8 +180,7 @@ impl World {
         self.fuse = None;
         self.agents += 1;
         if !in_flight_is_done {
-            self.later
-                .retain(|_, l| !matches!(l, Later::Effect(..)));
+            self.later.retain(|_, l| !matches!(l, Later::Effect(..)));
         }
         let kinds = self.engines.keys().copied().collect();
         self.supervisor = fresh(self.restarts_done.clone(), &kinds);
@@ -230,7 +233,11 @@ impl World {
     /// and the supervisor says so.
     pub(super) fn runs(&self, workload: &str, version: &str) -> bool {
         let workload = name(workload);
-        let all: Vec<_> = self.engines.values().flat_map(|e| e.of(&workload)).collect();
+        let all: Vec<_> = self
+            .engines
+            .values()
+            .flat_map(|e| e.of(&workload))
+            .collect();
         let one = matches!(all.as_slice(), [one] if running(one) && one.version == version);
         one && self.rests() && self.state(workload.as_str()) == Some(InstanceState::Running)
     }
@@ -431,10 +438,7 @@ impl World {
         }
         self.nothing_runs_twice();
         if agent == self.agents {
-            let lost = matches!(
-                outcome,
-                OpOutcome::Failed(RuntimeError::Unreachable { .. })
-            );
+            let lost = matches!(outcome, OpOutcome::Failed(RuntimeError::Unreachable { .. }));
             self.step(Input::Finished {
                 operation: id,
                 outcome,
@@ -514,7 +518,8 @@ fn parts(action: &Action) -> (Verb, u64, RuntimeKind, String) {
 }
 
 fn perform(engine: &mut Engine, action: &Action) -> OpOutcome {
-    let launched = |r: Result<_, RuntimeError>| r.map_or_else(OpOutcome::Failed, OpOutcome::Launched);
+    let launched =
+        |r: Result<_, RuntimeError>| r.map_or_else(OpOutcome::Failed, OpOutcome::Launched);
     match action {
         Action::Launch { launch, .. } => launched(engine.launch(launch)),
         Action::Start { handle, .. } => launched(engine.start(handle)),

@@ -1,0 +1,39 @@
+# Everything that is done with this repository. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: up down test lint bench release clean help
+
+up: ## Build, start a fleet of this machine on 127.0.0.1:7070, run examples/hello.toml; Ctrl-C stops
+	cargo build --release --locked
+	@tests/up.sh up
+
+down: ## Remove the workloads that `make up` started, and stop their processes
+	@test -x target/release/fleetctl || cargo build --release --locked
+	@tests/up.sh down
+
+test: ## Run the whole suite with real engines (as root on Debian; installs what is missing)
+	@tests/prepare.sh
+	@tests/suite.sh
+
+lint: ## Formatting, clippy, rustdoc; shellcheck and cargo-deny where they are installed
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	@if command -v shellcheck >/dev/null; then shellcheck --severity=warning tests/*.sh .ci/run; \
+	else echo "shellcheck is not installed: scripts are not checked"; fi
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check --config .deny.toml bans licenses sources; \
+	else echo "cargo-deny is not installed: dependencies are not checked"; fi
+
+bench: release ## Measure the static release binary; ARGS="--only NAME" for a part
+	@tests/prepare.sh
+	@tests/suite.sh python3 tests/bench.py --binary target/dist/fleetctl --engines .engines $(ARGS)
+
+release: ## Build the static, stripped binary for x86_64 Linux into target/dist; print its size
+	@tests/release.sh
+
+clean: ## Remove what was built, and stop the tests' engines; .data (the fleet of `make up`) stays
+	cargo clean
+	@if [ -d .engines ]; then tests/engines.sh stop .engines && rm -rf .engines; fi
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,206 @@
+//! Whatever happens: once faults stop, everything is as assigned within bounded time, and rests.
+
+use super::{
+    engine::{Fault, Verb},
+    workload,
+    world::{World, name},
+};
+use crate::{
+    model::{
+        AssignedInstance, Desired,
+        InstanceState::{Running, Stopped},
+        RestartPolicy,
+        RuntimeKind::{self, Docker, Podman},
+    },
+    runtime::FoundStatus,
+    supervisor::LocalOrder,
+};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+/// Longer than the longest delays of everything that is tried again.
+const SETTLED_MS: u64 = 1_500_000;
+
+#[derive(Debug, Clone)]
+enum Event {
+    /// Per name: version (none: not assigned), stopped, restart count, policy.
+    Assign([Option<(u8, bool, u64, u8)>; 3]),
+    Exit(usize, i32),
+    Vanish(usize),
+    ShortLife(usize, Option<u64>),
+    Lose(bool),
+    Regain(bool),
+    NoImage(u8, bool),
+    Fail(usize, u32, bool),
+    Takes(u64),
+    Kill(bool),
+    Order(usize, u8),
+    Plant(usize, bool, bool),
+    List,
+    Wait(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let one = prop::option::weighted(0.8, (0u8..3, prop::bool::weighted(0.2), 0u64..3, 0u8..3));
+    let who = 0usize..3;
+    prop_oneof![
+        4 => [one.clone(), one.clone(), one].prop_map(Event::Assign),
+        3 => (who.clone(), 0i32..3).prop_map(|(w, c)| Event::Exit(w, c)),
+        1 => who.clone().prop_map(Event::Vanish),
+        1 => (who.clone(), prop::option::of(0u64..5_000)).prop_map(|(w, l)| Event::ShortLife(w, l)),
+        1 => any::<bool>().prop_map(Event::Lose),
+        2 => any::<bool>().prop_map(Event::Regain),
+        1 => (0u8..3, any::<bool>()).prop_map(|(v, there)| Event::NoImage(v, there)),
+        2 => (0usize..5, 1u32..4, any::<bool>()).prop_map(|(v, n, lost)| Event::Fail(v, n, lost)),
+        1 => (1u64..3_000).prop_map(Event::Takes),
+        2 => any::<bool>().prop_map(Event::Kill),
+        2 => (who.clone(), 0u8..4).prop_map(|(w, o)| Event::Order(w, o)),
+        1 => (who, any::<bool>(), any::<bool>()).prop_map(|(w, e, r)| Event::Plant(w, e, r)),
+        1 => Just(Event::List),
+        6 => (0u64..4_000).prop_map(Event::Wait),
+    ]
+}
+
+fn instances(all: &[Option<(u8, bool, u64, u8)>; 3]) -> Vec<AssignedInstance> {
+    let one = |(name, what): (&&str, &Option<(u8, bool, u64, u8)>)| {
+        let (version, stopped, restart_count, policy) = (*what)?;
+        let mut workload = workload(name, &version.to_string());
+        workload.restart.policy = [
+            RestartPolicy::Always,
+            RestartPolicy::OnFailure,
+            RestartPolicy::Never,
+        ][usize::from(policy)];
+        Some(AssignedInstance {
+            workload: Arc::new(workload),
+            desired: if stopped {
+                Desired::Stopped
+            } else {
+                Desired::Running
+            },
+            restart_count,
+        })
+    };
+    NAMES.iter().zip(all).filter_map(one).collect()
+}
+
+fn engine(podman: bool) -> RuntimeKind {
+    if podman { Podman } else { Docker }
+}
+
+fn happen(world: &mut World, event: &Event, n: usize) {
+    match event {
+        Event::Assign(all) => world.assign(instances(all)),
+        Event::Exit(who, code) => world.exit(NAMES[*who], *code),
+        Event::Vanish(who) => world.vanish(NAMES[*who]),
+        Event::ShortLife(who, life) => {
+            world.lives.remove(NAMES[*who]);
+            world
+                .lives
+                .extend(life.map(|ms| (name(NAMES[*who]), (ms, 1))));
+        }
+        Event::Lose(podman) => world.lose(engine(*podman)),
+        Event::Regain(podman) => world.regain(engine(*podman)),
+        Event::NoImage(version, there) => {
+            for engine in world.engines.values_mut() {
+                engine.no_image.remove(&version.to_string());
+                engine
+                    .no_image
+                    .extend((!there).then(|| version.to_string()));
+            }
+        }
+        Event::Fail(verb, times, lost) => {
+            let fault = if *lost {
+                Fault::LosesTheAnswer
+            } else {
+                Fault::Refuses
+            };
+            world
+                .docker()
+                .faults
+                .insert(Verb::ALL[*verb], (*times, fault));
+        }
+        Event::Takes(ms) => world.takes_ms = *ms,
+        Event::Kill(done) => world.kill(*done),
+        Event::Order(who, order) => {
+            let orders = [
+                LocalOrder::Start,
+                LocalOrder::Stop,
+                LocalOrder::Restart,
+                LocalOrder::Remove,
+            ];
+            let order = orders[usize::from(*order)];
+            world.order(&format!("order-{n}"), NAMES[*who], order);
+        }
+        Event::Plant(who, podman, runs) => {
+            let status = if *runs {
+                FoundStatus::Running {
+                    started_ms: 0,
+                    pid: None,
+                }
+            } else {
+                FoundStatus::Created
+            };
+            let engine = world.engines.get_mut(&engine(*podman)).unwrap();
+            engine.plant(&name(NAMES[*who]), "planted", "planted", status);
+        }
+        Event::List => world.list(),
+        Event::Wait(ms) => world.wait(*ms),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn once_faults_stop_everything_is_as_assigned_and_rests(
+        events in prop::collection::vec(event(), 1..60),
+        last in [
+            prop::option::of((0u8..3, any::<bool>(), 3u64..5, 0u8..3)),
+            prop::option::of((0u8..3, any::<bool>(), 3u64..5, 0u8..3)),
+            prop::option::of((0u8..3, any::<bool>(), 3u64..5, 0u8..3)),
+        ],
+    ) {
+        let mut world = World::with(&[Docker, Podman]);
+        // Only what was put there by hand, or is done by an agent that is dead, runs twice.
+        let strangers = |e: &Event| matches!(e, Event::Plant(..) | Event::Kill(true) | Event::Lose(_));
+        world.lenient = events.iter().any(strangers);
+        for (n, event) in events.iter().enumerate() {
+            happen(&mut world, event, n);
+        }
+        // Faults stop.
+        world.lives.clear();
+        for kind in [Docker, Podman] {
+            let engine = world.engines.get_mut(&kind).unwrap();
+            engine.faults.clear();
+            engine.no_image.clear();
+            world.regain(kind);
+        }
+        world.takes_ms = 10;
+        let wanted = instances(&last);
+        world.assign(wanted.clone());
+        world.wait(SETTLED_MS);
+        // Programs that ended by themselves by their short life are over; nothing moves any more.
+        let (asked, reports) = (world.asked.len(), world.reports);
+        world.wait(600_000);
+        prop_assert_eq!(world.asked.len(), asked, "{:#?}", &world.asked[asked..]);
+        prop_assert_eq!(world.reports, reports);
+        for name in NAMES {
+            match wanted.iter().find(|i| i.workload.name.as_str() == name) {
+                None => prop_assert!(world.is_gone(name), "{} is still there", name),
+                Some(i) if i.desired == Desired::Stopped => {
+                    prop_assert_eq!(world.state(name), Some(Stopped));
+                }
+                Some(i) if i.workload.restart.policy == RestartPolicy::Always => {
+                    prop_assert_eq!(world.state(name), Some(Running));
+                    prop_assert!(world.runs(name, &i.workload.version), "{:#?}", world.engines);
+                }
+                Some(i) => {
+                    let all: Vec<_> = world.engines.values().flat_map(|e| &e.instances)
+                        .filter(|f| f.workload.as_str() == name).collect();
+                    prop_assert_eq!(all.len(), 1, "{:#?}", all);
+                    prop_assert_eq!(&all[0].spec_hash, &i.workload.spec_hash());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""The measurements behind tests/bench.py, one module per kind."""
