@@ -50,7 +50,7 @@ start() {
         fail "$API is in use, perhaps by another \`make up\`. Stop that one, or choose another port:
        FLEETCTL_API_LISTEN=127.0.0.1:7071 make up"
     fi
-    mkdir -p -m 700 "$DATA"
+    mkdir -p "$DATA" && chmod 700 "$DATA"
     "$FLEETCTL" controller --embed-broker --with-agent --data-dir "$DATA" --api-listen "$API" \
         >"$LOG" 2>&1 </dev/null &
     controller=$!
@@ -76,6 +76,7 @@ stop() {
 farewell() {
     stop
     say
+    # shellcheck disable=SC2016 # backquotes for the reader, not for the shell
     say 'The controller and the agent have stopped. Workloads go on; `make up` finds them again.'
     say 'To stop them too: make down'
 }

@@ -44,7 +44,8 @@ impl Supervisor {
             self.assigned,
             &self.restarts_done,
         );
-        instance.wake_ms = (instance.not_before_ms > now.mono_ms).then_some(instance.not_before_ms);
+        let times = [instance.not_before_ms, instance.change_not_before_ms];
+        instance.wake_ms = times.into_iter().filter(|at| *at > now.mono_ms).min();
         match next {
             Next::Forget => {
                 for id in std::mem::take(&mut instance.waiting) {
@@ -179,7 +180,10 @@ fn decide(
             Next::Do(OperationKind::Stop, InstanceState::Stopping),
         ),
         (Desired::Stopped, false) => Next::Rest(InstanceState::Stopped, None),
-        (Desired::Running, _) if differs => replace(instance, runs, waits, blind),
+        (Desired::Running, _) if differs => {
+            let blind = blind.map(|(_, reason)| reason);
+            replace(instance, now, &current, restarts_done, blind)
+        }
         (Desired::Running, true) => {
             let done = restarts_done.get(&instance.name).copied().unwrap_or(0);
             let asked = instance
@@ -198,7 +202,7 @@ fn decide(
             instance.stopping_for_restart = false;
             Next::Rest(InstanceState::Running, None)
         }
-        (Desired::Running, false) => ended(instance, &current, restarts_done, waits),
+        (Desired::Running, false) => ended(instance, &current, restarts_done, waits, true),
     }
 }
 
@@ -252,37 +256,40 @@ fn unlisted_alternative(
 /// Another spec is wanted than what is there.
 fn replace(
     instance: &mut Instance,
-    runs: bool,
-    waits: bool,
-    blind: Option<(InstanceState, String)>,
+    now: Now,
+    current: &Current,
+    restarts_done: &BTreeMap<Name, u64>,
+    blind: Option<String>,
 ) -> Next {
-    let state = if runs {
-        InstanceState::Running
-    } else {
-        instance.state
-    };
-    if let Some((_, reason)) = blind {
-        return Next::Rest(state, Some(reason));
-    }
-    if waits {
-        return Next::Rest(state, instance.reason.clone());
+    let runs = matches!(current.status, Status::Running { .. });
+    let waits = now.mono_ms < instance.not_before_ms;
+    let too_early = !instance.prepared && now.mono_ms < instance.change_not_before_ms;
+    if too_early || blind.is_some() {
+        // The old one goes on: where it has ended, by its policy.
+        if !runs {
+            return ended(instance, current, restarts_done, waits, false);
+        }
+        let reason = blind.or_else(|| instance.change_reason.clone());
+        return Next::Rest(InstanceState::Running, reason);
     }
     if !instance.prepared {
-        return Next::Do(OperationKind::Prepare, state);
+        return Next::Do(OperationKind::Prepare, instance.state);
     }
-    if runs {
-        Next::Do(OperationKind::Stop, InstanceState::Stopping)
-    } else {
-        Next::Do(OperationKind::Remove, InstanceState::Starting)
+    match (waits, runs) {
+        (true, true) => Next::Rest(InstanceState::Running, instance.reason.clone()),
+        (true, false) => Next::Rest(InstanceState::Backoff, instance.reason.clone()),
+        (false, true) => Next::Do(OperationKind::Stop, InstanceState::Stopping),
+        (false, false) => Next::Do(OperationKind::Remove, InstanceState::Starting),
     }
 }
 
-/// It should run and does not.
+/// It should run and does not. `current_spec`: it is what is wanted, and may be made anew.
 fn ended(
     instance: &mut Instance,
     current: &Current,
     restarts_done: &BTreeMap<Name, u64>,
     waits: bool,
+    current_spec: bool,
 ) -> Next {
     let Status::Ended { exit, .. } = &current.status else {
         return when(
@@ -305,7 +312,7 @@ fn ended(
         // between. What its policy starts again comes back by itself then; anything else is made
         // anew, since what is not there is always launched.
         let noted = assigned.restart_count > done && policy != RestartPolicy::Always;
-        let kind = if noted {
+        let kind = if noted && current_spec {
             OperationKind::Remove
         } else {
             OperationKind::Start

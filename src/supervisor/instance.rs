@@ -26,10 +26,16 @@ pub(super) struct Instance {
     pub prepared: bool,
     /// Something happened to it while an operation was under way.
     pub look_again: bool,
-    /// Tries in a row that did not last.
+    /// Starts in a row that failed or did not last.
     pub failures: u32,
     /// Not before.
     pub not_before_ms: u64,
+    /// Tries in a row to fetch for a replacement, to stop or to remove that failed.
+    pub change_failures: u32,
+    /// A replacement is not fetched for again before.
+    pub change_not_before_ms: u64,
+    /// Why a replacement waits.
+    pub change_reason: Option<String>,
     /// When it must be decided upon again.
     pub wake_ms: Option<u64>,
     /// A person's order on this node, until the assignment changes.
@@ -132,6 +138,9 @@ impl Instance {
             look_again: false,
             failures: 0,
             not_before_ms: 0,
+            change_failures: 0,
+            change_not_before_ms: 0,
+            change_reason: None,
             wake_ms: None,
             held: None,
             restart_now: false,
@@ -161,8 +170,7 @@ impl Instance {
         if !same {
             // What a person ordered here, and what went wrong, was about the old one.
             self.held = None;
-            self.failures = 0;
-            self.not_before_ms = 0;
+            self.forgive();
             self.prepared = false;
         }
         // Started by a person after a stop, perhaps one that an earlier agent carried out: the
@@ -182,10 +190,18 @@ impl Instance {
 
     pub(super) fn unassign(&mut self) {
         if self.assigned.take().is_some() {
-            self.not_before_ms = 0;
-            self.failures = 0;
+            self.forgive();
             self.restart_now = false;
         }
+    }
+
+    /// What went wrong so far delays nothing any more.
+    fn forgive(&mut self) {
+        self.failures = 0;
+        self.not_before_ms = 0;
+        self.change_failures = 0;
+        self.change_not_before_ms = 0;
+        self.change_reason = None;
     }
 
     pub(super) fn order(&mut self, id: String, order: LocalOrder) {
@@ -198,8 +214,7 @@ impl Instance {
             }
             LocalOrder::Remove => {}
         }
-        self.failures = 0;
-        self.not_before_ms = 0;
+        self.forgive();
         self.waiting.push(id);
         // Bounded: who asks so often only wants to know of the last ones.
         if self.waiting.len() > 32 {

@@ -182,19 +182,25 @@ impl Supervisor {
                 }
             }
             (OperationKind::Prepare, OpOutcome::Failed(error)) => {
-                instance.failures += 1;
-                let delay = self.random.delay_ms(instance.failures, 5_000, 300_000);
-                instance.not_before_ms = now.mono_ms + delay;
-                instance.reason = Some(format!("the change waits, the old one goes on: {error}"));
-                self.changed = true;
-                if instance.failures == 1 {
+                instance.change_failures += 1;
+                let tries = instance.change_failures;
+                let delay = self.random.delay_ms(tries, 5_000, 300_000);
+                instance.change_not_before_ms = now.mono_ms + delay;
+                let reason = format!("the change waits, the old one goes on: {error}");
+                instance.change_reason = Some(reason);
+                if tries == 1 {
                     actions.push(tell(instance, "failed", format!("cannot prepare: {error}")));
                 }
             }
-            (OperationKind::Prepare, _) => instance.prepared = !outdated,
+            (OperationKind::Prepare, _) => {
+                instance.prepared = !outdated;
+                instance.change_failures = 0;
+            }
             (OperationKind::Stop, OpOutcome::Failed(error)) => {
-                instance.failures += 1;
-                let delay = self.random.delay_ms(instance.failures, 1_000, 60_000);
+                instance.change_failures += 1;
+                let delay = self
+                    .random
+                    .delay_ms(instance.change_failures, 1_000, 60_000);
                 instance.not_before_ms = now.mono_ms + delay;
                 instance.enter(
                     now,
@@ -205,6 +211,7 @@ impl Supervisor {
             }
             (OperationKind::Stop, _) => {
                 instance.was_stopped = true;
+                instance.change_failures = 0;
                 if let Some(current) = &mut instance.current {
                     // Stopped on purpose: the policy has no say, the exit code is kept if known.
                     let exit = match &current.status {
@@ -220,8 +227,10 @@ impl Supervisor {
                 instance.look_again = false;
             }
             (OperationKind::Remove, OpOutcome::Failed(error)) => {
-                instance.failures += 1;
-                let delay = self.random.delay_ms(instance.failures, 1_000, 60_000);
+                instance.change_failures += 1;
+                let delay = self
+                    .random
+                    .delay_ms(instance.change_failures, 1_000, 60_000);
                 instance.not_before_ms = now.mono_ms + delay;
                 instance.enter(
                     now,
@@ -235,6 +244,7 @@ impl Supervisor {
                 instance.look_again = false;
                 instance.failures = 0;
                 instance.not_before_ms = 0;
+                instance.change_failures = 0;
             }
             (OperationKind::RemoveLeftover, _) => {
                 // Where it failed it is listed again within a minute, and tried again then.

@@ -74,7 +74,6 @@ fn a_crash_loop_delays_nobody_else() {
     world.until("web runs", 20, |w| w.runs("web", "1"));
     world.exit("web", 1);
     world.until("web runs again", 1_300, |w| w.begun("web") == 2);
-    assert_eq!(world.begun("web"), 2);
 }
 
 #[test]
@@ -83,7 +82,7 @@ fn a_change_of_the_assignment_ends_the_waiting() {
     world.docker().no_image.insert("1".into());
     world.assign(vec![run(workload("web", "1"))]);
     world.wait(200_000);
-    assert_eq!(world.state("web"), Some(Backoff));
+    world.until("it backs off", 100, |w| w.state("web") == Some(Backoff));
     world.assign(vec![run(workload("web", "2"))]);
     world.until("web runs", 20, |w| w.runs("web", "2"));
 }

@@ -45,8 +45,18 @@ fn the_old_one_is_still_restarted_while_the_new_one_cannot_be_fetched() {
     world.docker().no_image.insert("2".into());
     world.assign(vec![run(workload("web", "2"))]);
     world.wait(60_000);
+    world.exit("web", 1);
+    world.until("web 1 runs again", 2_000, |w| w.runs("web", "1"));
+    // A power cut, and no network after it.
+    let handle = world.observed("web").unwrap().handle.unwrap();
+    world.docker().end(&handle, 137);
+    world.kill(false);
+    world.until("web 1 runs again", 100, |w| w.runs("web", "1"));
+    assert_eq!(world.begun("web"), 3);
+    let reason = world.observed("web").unwrap().reason.unwrap();
+    assert!(reason.contains("there is no image for 2"), "{reason}");
     world.docker().no_image.clear();
-    world.until("web 2 runs", 300_000, |w| w.runs("web", "2"));
+    world.until("web 2 runs", 400_000, |w| w.runs("web", "2"));
 }
 
 #[test]
