@@ -21,7 +21,7 @@ lint: ## Formatting, clippy, rustdoc; shellcheck and cargo-deny where they are i
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	@if command -v shellcheck >/dev/null; then shellcheck --severity=warning tests/*.sh .ci/run; \
 	else echo "shellcheck is not installed: scripts are not checked"; fi
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check --config .deny.toml bans licenses sources; \
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --config .deny.toml check bans licenses sources; \
 	else echo "cargo-deny is not installed: dependencies are not checked"; fi
 
 bench: release ## Measure the static release binary; ARGS="--only NAME" for a part

@@ -22,6 +22,8 @@ from bench import apply, engines, idle, journal, machine, react
 from bench.base import Context, Figure, NotMeasured
 
 SECONDS = 12 * 60
+# What the quiet ones need, kept free for them.
+QUIET_SECONDS = 225
 
 # One after another: they take what the machine has.
 BUSY = {
@@ -79,8 +81,7 @@ def measure(ctx, name):
     begun = time.monotonic()
     print(f"bench: {name} …", file=sys.stderr, flush=True)
     try:
-        if ctx.remaining() <= 0:
-            raise NotMeasured("the time for the whole run is used up")
+        ctx.go_on()
         figures = (BUSY | QUIET)[name](ctx)
     except NotMeasured as error:
         figures = [Figure(name, None, "", note=f"not measured: {error}")]
@@ -93,9 +94,13 @@ def measure(ctx, name):
 
 def run(ctx, chosen):
     figures = []
+    quiet = [n for n in QUIET if n in chosen]
+    end = ctx.ends
+    if quiet:
+        ctx.ends = end - QUIET_SECONDS
     for name in (n for n in BUSY if n in chosen):
         figures += measure(ctx, name)
-    quiet = [n for n in QUIET if n in chosen]
+    ctx.ends = end
     if quiet:
         with ThreadPoolExecutor(len(quiet)) as pool:
             for some in pool.map(lambda name: measure(ctx, name), quiet):
@@ -121,6 +126,7 @@ def table(figures):
 
 
 def raw_lines(figures):
+    # Of a ratio: what it was divided by.
     shown = set()
     for f in figures:
         for name, value in f.raw.items():
@@ -135,8 +141,9 @@ def raw_lines(figures):
 def main():
     given, chosen = arguments()
     ctx = Context(str(given.binary.resolve()), read_engines(given.engines), SECONDS)
-    # Ended from outside, it still cleans up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Ended from outside, it still cleans up and tells what it has.
+    for reason in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(reason, lambda *_: ctx.stopped.set())
     try:
         facts = machine.describe(ctx)
         load = machine.Load()
@@ -156,7 +163,7 @@ def main():
         print(f"  {name}: {value}")
     print()
     table(figures)
-    print("\nraw")
+    print("\nraw (beside a ratio: what it was divided by)")
     raw_lines(figures)
     if given.json:
         document = {"machine": facts, "figures": [f.as_json() for f in figures]}

@@ -18,6 +18,8 @@ use std::{
 
 /// Workloads in a fleet.
 const MAX_WORKLOADS: usize = 10_000;
+/// Generations that are believed: JSON numbers are exact below 2^53.
+const MAX_GENERATION: u64 = 1 << 53;
 /// Labels of a node.
 const MAX_LABELS: usize = 64;
 
@@ -353,6 +355,12 @@ impl Fleet {
         record.observed_generation = generation;
         record.engines = engines.to_vec();
         record.observed_ms = at;
+        // The node obeyed assignments that this fleet does not remember, as after a restore of an
+        // older backup. It refuses lower generations, so the next one must be higher.
+        if (record.generation + 1..MAX_GENERATION).contains(&generation) {
+            record.generation = generation + 1;
+            effects.push(Effect::PublishAssignment(node.clone()));
+        }
         Ok(effects)
     }
 

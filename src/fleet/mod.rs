@@ -32,6 +32,8 @@ mod node;
 mod placement;
 mod plan;
 mod presence;
+#[cfg(test)]
+mod tests;
 mod view;
 mod workload;
 

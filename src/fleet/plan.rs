@@ -127,8 +127,8 @@ impl Fleet {
             let memory = |w: &Workload| w.resources.memory.unwrap_or(0);
             for c in candidates.iter_mut() {
                 if record.placed.contains(c.name) {
-                    c.memory_reserved -= memory(&record.spec);
-                    c.memory_reserved += memory(workload);
+                    let others = c.memory_reserved.saturating_sub(memory(&record.spec));
+                    c.memory_reserved = others + memory(workload);
                 }
             }
         }
@@ -150,8 +150,8 @@ fn note_load(
                 c.memory_reserved += memory;
             }
             (true, false) => {
-                c.instances -= 1;
-                c.memory_reserved -= memory;
+                c.instances = c.instances.saturating_sub(1);
+                c.memory_reserved = c.memory_reserved.saturating_sub(memory);
             }
             _ => {}
         }

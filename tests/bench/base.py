@@ -65,13 +65,21 @@ class Context:
         self.binary = binary
         self.engines = engines
         self.ends = time.monotonic() + seconds
+        self.stopped = threading.Event()
         self.id = f"{os.getpid():x}"
         self.tmp = Path(tempfile.mkdtemp(prefix="fleetctl-bench-"))
         self.lock = threading.Lock()
         self.count = 0
 
     def remaining(self):
-        return max(0.0, self.ends - time.monotonic())
+        return 0.0 if self.stopped.is_set() else max(0.0, self.ends - time.monotonic())
+
+    def go_on(self):
+        """Refuses to begin another step when the time is over."""
+        if self.stopped.is_set():
+            raise NotMeasured("the run was ended from outside")
+        if self.remaining() <= 0:
+            raise NotMeasured("the time for the whole run is used up")
 
     def number(self):
         with self.lock:
@@ -85,15 +93,18 @@ class Context:
             result = condition()
             if result:
                 return result
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or self.stopped.is_set():
+                self.go_on()
                 raise NotMeasured(f"{what} did not happen in time")
             time.sleep(pause)
 
     def rest(self, seconds):
         """Lets time pass that belongs to the measurement itself."""
+        self.go_on()
         if seconds > self.remaining():
-            raise NotMeasured("the time for the whole run is used up")
-        time.sleep(max(0.0, seconds))
+            raise NotMeasured("the time left for the whole run is too short")
+        if self.stopped.wait(max(0.0, seconds)):
+            self.go_on()
 
     def clean(self):
         """Ends what is left of our own processes (instances outlive agents by design), and the

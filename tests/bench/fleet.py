@@ -138,6 +138,7 @@ class Controller(Process):
 
     def cli(self, *arguments, seconds=90):
         """An operator's command; what it printed."""
+        self.ctx.go_on()
         command = network.inside(self.netns, [self.ctx.binary, *arguments])
         url = f"http://127.0.0.1:{self.api_port}"
         env = environment({"FLEETCTL_URL": url, "FLEETCTL_TOKEN": self.token})
@@ -184,6 +185,7 @@ class Agent(Process):
         # The whole machine shares the engines: the node's name is on the containers' labels.
         self.node = f"bench-{self.ctx.id}-{name}-{self.ctx.number()}"
         self.data = self.dir / "data"
+        self.has_engine = bool(docker or podman)
         self.arguments = [
             "agent", "--data-dir", str(self.data), "--name", self.node,
             "--docker-socket", docker or "off", "--podman-socket", podman or "off",
@@ -199,7 +201,9 @@ class Agent(Process):
         if self.child.poll() is not None:
             raise NotMeasured(f"the agent ended: {self.last_words()}")
         nodes = self.controller.ask("GET", "/api/v1/nodes")["items"]
-        return any(n["name"] == self.node and n["state"] == "online" for n in nodes)
+        # Facts come a moment after it is online; without them nothing can be placed on it.
+        return any(n["name"] == self.node and n["state"] == "online" and n["facts"]
+                   and (n["facts"]["engines"] or not self.has_engine) for n in nodes)
 
     def online(self):
         self.start()

@@ -106,6 +106,7 @@ def restart(ctx):
     data = ctx.tmp / "journal-data"
     from_entries, from_snapshot = [], []
     for _ in range(STARTS):
+        ctx.go_on()
         shutil.rmtree(data, ignore_errors=True)
         shutil.copytree(seeded, data)
         took, controller = begin(ctx, data)

@@ -3,7 +3,7 @@
 use super::{engine::Verb, restarted, run, running_web, with_policy, workload, world::World};
 use crate::{
     model::{
-        InstanceState::{Completed, Running, Stopped},
+        InstanceState::{Backoff, Completed, Running, Stopped},
         RestartPolicy::{Always, Never},
     },
     supervisor::LocalOrder::{Remove, Restart, Start, Stop},
@@ -64,6 +64,7 @@ fn a_restart_ends_the_waiting_of_a_crash_loop() {
     world.lives.insert(super::world::name("web"), (5, 1));
     world.assign(vec![run(workload("web", "1"))]);
     world.wait(60_000);
+    world.until("it backs off", 100, |w| w.state("web") == Some(Backoff));
     let begun = world.begun("web");
     world.lives.clear();
     world.order("1", "web", Restart);
@@ -79,6 +80,7 @@ fn a_restart_of_what_is_being_launched_for_the_first_time_is_not_two() {
     world.docker().no_image.insert("1".into());
     world.assign(vec![run(workload("web", "1"))]);
     world.wait(60_000);
+    world.until("it backs off", 100, |w| w.state("web") == Some(Backoff));
     world.docker().no_image.clear();
     world.order("1", "web", Restart);
     world.wait(130_000);
