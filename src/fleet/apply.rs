@@ -1,5 +1,6 @@
 //! `Fleet::apply`: one entry in, effects out.
 
+use super::placement::{KEPT, MATCHES, obstacle, passed_over};
 use super::{
     Approval, Candidate, Change, Decision, Effect, Entry, Fleet, FleetEvent, NodeRecord, Refusal,
     WorkloadRecord, place,
@@ -8,7 +9,7 @@ use crate::{
     contract::MAX_INSTANCES,
     model::{
         AssignedInstance, Assignment, Desired, EngineFact, Name, NodeFacts, ObservedInstance,
-        Presence, UnixMs, Workload,
+        PlacementMode, Presence, UnixMs, Workload,
     },
 };
 use std::{
@@ -293,7 +294,7 @@ impl Fleet {
             )));
         }
         record.labels = next;
-        Ok(self.place_all(self.workloads.keys().cloned().collect()))
+        Ok(self.reconsider(node))
     }
 
     fn describe(&mut self, node: &Name, facts: &NodeFacts) -> Result<Vec<Effect>, Refusal> {
@@ -302,7 +303,7 @@ impl Fleet {
             return Err(Refusal::Unchanged);
         }
         record.facts = Some(facts.clone());
-        Ok(self.place_all(self.workloads.keys().cloned().collect()))
+        Ok(self.reconsider(node))
     }
 
     fn report(
@@ -468,6 +469,53 @@ impl Fleet {
         self.place_all(names)
     }
 
+    /// One node has changed: decides anew only where that can change something, so that it costs
+    /// the same however many other nodes there are.
+    fn reconsider(&mut self, node: &Name) -> Vec<Effect> {
+        let Some(candidate) = self.candidate(node) else {
+            return Vec::new();
+        };
+        let mut whole = BTreeSet::new();
+        let mut here = Vec::new();
+        for (name, w) in &self.workloads {
+            let kept = w.placed.contains(node);
+            let every = w.spec.placement.mode == PlacementMode::Every;
+            match (obstacle(&w.spec, &candidate, kept), kept) {
+                (None, true) => here.push((name.clone(), true, KEPT.to_owned())),
+                (None, false) if every => here.push((name.clone(), true, MATCHES.to_owned())),
+                (None, false) if w.missing == 0 => {
+                    here.push((name.clone(), false, passed_over(&candidate)));
+                }
+                (Some(reason), _) if every || !kept => here.push((name.clone(), false, reason)),
+                _ => {
+                    whole.insert(name.clone());
+                }
+            }
+        }
+        let mut touched = self.decide(whole);
+        for (name, placed, reason) in here {
+            let Some(w) = self.workloads.get_mut(&name) else {
+                continue;
+            };
+            w.reasons.insert(node.clone(), reason);
+            let moved = if placed {
+                w.placed.insert(node.clone())
+            } else {
+                w.placed.remove(node)
+            };
+            let Some(n) = self.nodes.get_mut(node).filter(|_| moved) else {
+                continue;
+            };
+            if placed {
+                n.placed.insert(name);
+            } else {
+                n.placed.remove(&name);
+            }
+            touched.insert(node.clone());
+        }
+        self.reassign(&touched)
+    }
+
     fn place_all(&mut self, names: BTreeSet<Name>) -> Vec<Effect> {
         let touched = self.decide(names);
         self.reassign(&touched)
@@ -512,25 +560,26 @@ impl Fleet {
 
     /// The approved nodes as placement sees them.
     pub(super) fn candidates(&self) -> Vec<Candidate<'_>> {
-        let approved = self
-            .nodes
-            .iter()
-            .filter(|(_, n)| n.approval == Approval::Approved);
-        let reserved = |n: &NodeRecord| {
-            let placed = n.placed.iter().filter_map(|w| self.workloads.get(w));
-            placed.filter_map(|w| w.spec.resources.memory).sum()
-        };
-        approved
-            .map(|(name, n)| Candidate {
-                name,
-                presence: n.presence,
-                properties: n.properties(),
-                described: n.facts.is_some(),
-                instances: n.placed.len(),
-                memory_reserved: reserved(n),
-                memory_total: n.facts.as_ref().map_or(0, |f| f.memory_total),
-            })
+        self.nodes
+            .keys()
+            .filter_map(|name| self.candidate(name))
             .collect()
+    }
+
+    /// One of them.
+    fn candidate(&self, node: &Name) -> Option<Candidate<'_>> {
+        let (name, n) = self.nodes.get_key_value(node)?;
+        let placed = n.placed.iter().filter_map(|w| self.workloads.get(w));
+        let reserved = placed.filter_map(|w| w.spec.resources.memory).sum();
+        (n.approval == Approval::Approved).then(|| Candidate {
+            name,
+            presence: n.presence,
+            properties: n.properties(),
+            described: n.facts.is_some(),
+            instances: n.placed.len(),
+            memory_reserved: reserved,
+            memory_total: n.facts.as_ref().map_or(0, |f| f.memory_total),
+        })
     }
 
     /// The assignments of `nodes` have changed.

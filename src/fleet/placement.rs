@@ -51,9 +51,7 @@ pub fn place(workload: &Workload, current: &BTreeSet<Name>, candidates: &[Candid
             }
             None if kept => {
                 decision.nodes.insert(node.name.clone());
-                decision
-                    .reasons
-                    .insert(node.name.clone(), "it runs there already".into());
+                decision.reasons.insert(node.name.clone(), KEPT.to_owned());
             }
             None => free.push(node),
         }
@@ -62,10 +60,9 @@ pub fn place(workload: &Workload, current: &BTreeSet<Name>, candidates: &[Candid
         PlacementMode::Every => {
             for node in free {
                 decision.nodes.insert(node.name.clone());
-                decision.reasons.insert(
-                    node.name.clone(),
-                    "it matches, and every match runs it".into(),
-                );
+                decision
+                    .reasons
+                    .insert(node.name.clone(), MATCHES.to_owned());
             }
         }
         PlacementMode::Any { replicas } => choose(workload, replicas, free, &mut decision),
@@ -73,8 +70,19 @@ pub fn place(workload: &Workload, current: &BTreeSet<Name>, candidates: &[Candid
     decision
 }
 
+/// Why a node that runs it goes on to.
+pub(super) const KEPT: &str = "it runs there already";
+
+/// Why a node runs what every match runs.
+pub(super) const MATCHES: &str = "it matches, and every match runs it";
+
+/// Why a node that could run it does not.
+pub(super) fn passed_over(node: &Candidate) -> String {
+    format!("others are less loaded (it has {})", count(node.instances))
+}
+
 /// Why a node cannot run it, `None` when it can.
-fn obstacle(workload: &Workload, node: &Candidate, kept: bool) -> Option<String> {
+pub(super) fn obstacle(workload: &Workload, node: &Candidate, kept: bool) -> Option<String> {
     let placement = &workload.placement;
     if !placement.nodes.is_empty() && !placement.nodes.contains(node.name) {
         return Some("it is not among `nodes`".into());
@@ -137,10 +145,7 @@ fn choose(workload: &Workload, replicas: u32, mut free: Vec<&Candidate>, out: &m
     for node in free {
         let (name, reason) = (node.name.clone(), &mut out.reasons);
         if out.nodes.len() >= wanted {
-            reason.insert(
-                name,
-                format!("others are less loaded (it has {})", count(node.instances)),
-            );
+            reason.insert(name, passed_over(node));
         } else if node.presence != Presence::Online {
             reason.insert(name, format!("it is {}", node.presence));
         } else {

@@ -192,10 +192,21 @@ fn a_report_is_kept_and_its_news_are_told_once() {
     // Another generation alone is worth keeping, and no event.
     let mut same = observed("web", InstanceState::Failed);
     same.reason = Some("it ended with exit code 1".into());
-    assert!(apply(&mut fleet, reported("a", 2, vec![same])).is_empty());
-    assert_eq!(fleet.node("a").unwrap().observed_generation, 2);
-    let effects = apply(&mut fleet, reported("a", 3, Vec::new()));
+    assert!(apply(&mut fleet, reported("a", 0, vec![same])).is_empty());
+    assert_eq!(fleet.node("a").unwrap().observed_generation, 0);
+    let effects = apply(&mut fleet, reported("a", 1, Vec::new()));
     assert_eq!(events(&effects), ["instance_removed"]);
+}
+
+#[test]
+fn a_node_that_is_ahead_of_a_restored_fleet_gets_a_higher_generation() {
+    let mut fleet = three();
+    let effects = apply(&mut fleet, reported("a", 40, Vec::new()));
+    assert_eq!(effects, [Effect::PublishAssignment(name("a"))]);
+    assert_eq!(fleet.assignment("a").unwrap().generation, 41);
+    // What JSON cannot hold exactly is not believed.
+    assert!(apply(&mut fleet, reported("a", u64::MAX, Vec::new())).is_empty());
+    assert_eq!(fleet.assignment("a").unwrap().generation, 41);
 }
 
 #[test]
