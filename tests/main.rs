@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on must say where
 
 mod broker;
+mod e2e;
 mod engine;
 mod process;

@@ -242,7 +242,7 @@ pub(super) fn settings(config: &AgentConfig) -> SessionSettings {
     SessionSettings {
         reconnect_max: Duration::from_millis(config.reconnect_max_ms),
         keep_alive: Duration::from_secs(60),
-        max_packet: crate::contract::MAX_PAYLOAD + 4_096,
+        max_packet: mqtt::MAX_INCOMING,
         outbox: 4_096,
         seed: crate::support::clock::seed(),
     }

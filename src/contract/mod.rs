@@ -78,6 +78,8 @@
 //!    DISCONNECT.
 
 mod envelope;
+#[cfg(test)]
+mod golden;
 mod message;
 mod replay;
 mod topic;

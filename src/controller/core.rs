@@ -2,11 +2,12 @@
 
 use super::state::{AskError, Controller, Input};
 use crate::{
-    fleet::{Effect, Entry, Fleet, Presence, PresenceSettings, Refusal},
+    fleet::{Change, Effect, Entry, Fleet, Presence, PresenceSettings, Refusal},
     journal::Journal,
     support::clock,
 };
 use std::{
+    collections::BTreeMap,
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
@@ -15,6 +16,8 @@ use tracing::{error, info, warn};
 
 /// Inputs of one commit.
 const BATCH: usize = 256;
+/// How often what the journal could not keep is tried again.
+const RETRY_MS: u64 = 2_000;
 /// Entries after which a snapshot is taken.
 const SNAPSHOT_EVERY: u64 = 5_000;
 
@@ -32,6 +35,7 @@ pub(super) fn run(
         presence,
         started: Instant::now(),
         deadline: Some(0),
+        unsaved: BTreeMap::new(),
     };
     loop {
         let first = match core.next_deadline() {
@@ -64,6 +68,9 @@ struct Core<'a> {
     /// back, so that this is looked at anew only when it is reached or an entry was applied: a
     /// heartbeat must not cost a walk over the fleet.
     deadline: Option<u64>,
+    /// What agents said while the journal could not keep it; tried again, since nobody says it
+    /// twice. By subject and kind, the newest each.
+    unsaved: BTreeMap<(String, u8), Change>,
 }
 
 impl Core<'_> {
@@ -77,7 +84,24 @@ impl Core<'_> {
             .map(|at| self.started + Duration::from_millis(at + 1))
     }
 
+    fn keep_unsaved(&mut self, entries: impl Iterator<Item = Entry>) {
+        for Entry { by, change, .. } in entries {
+            let key = match &change {
+                _ if by.is_some() => continue,
+                Change::NodePresenceChanged { node, .. } => (node.to_string(), 0),
+                Change::NodeDescribed { node, .. } => (node.to_string(), 1),
+                Change::StateReported { node, .. } => (node.to_string(), 2),
+                Change::CommandFinished { id, .. } => (id.clone(), 3),
+                _ => continue,
+            };
+            self.unsaved.insert(key, change);
+        }
+    }
+
     fn find_deadline(&self, fleet: &Fleet) -> Option<u64> {
+        if !self.unsaved.is_empty() {
+            return Some(self.now() + RETRY_MS);
+        }
         let open = fleet.commands().filter(|(_, c)| c.outcome.is_none());
         let wall = clock::unix_ms();
         let command = open
@@ -110,6 +134,9 @@ impl Core<'_> {
             entries.push(entry);
             Ok(())
         };
+        for change in std::mem::take(&mut self.unsaved).into_values() {
+            let _ = apply(&mut fleet, None, change);
+        }
         for input in batch {
             match input {
                 Input::Change { by, change, answer } => {
@@ -159,6 +186,7 @@ impl Core<'_> {
                 Err(error) => error!(%error, "journal cannot be read either"),
             }
             effects.clear();
+            self.keep_unsaved(entries.drain(..));
             for (_, result) in answers.iter_mut().filter(|(_, result)| result.is_ok()) {
                 *result = Err(AskError::NotDurable(message.clone()));
             }
@@ -170,7 +198,7 @@ impl Core<'_> {
         {
             warn!(%error, "no snapshot could be taken, the entries stay");
         }
-        if reached || !entries.is_empty() {
+        if reached || !entries.is_empty() || !self.unsaved.is_empty() {
             self.deadline = self.find_deadline(&fleet);
         }
         let version = fleet.version();

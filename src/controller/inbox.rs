@@ -180,7 +180,6 @@ impl Inbox {
         };
         match status.status {
             SessionStatus::Online if status.session >= session => {
-                self.tell(Input::Heard(node.clone())).await;
                 self.tell(Input::Told(change(Presence::Online, ""))).await;
             }
             SessionStatus::Offline

@@ -403,7 +403,7 @@ fn connect(
     let settings = SessionSettings {
         reconnect_max: Duration::from_secs(5),
         keep_alive: Duration::from_secs(60),
-        max_packet: MAX_PAYLOAD + 4_096,
+        max_packet: mqtt::MAX_INCOMING,
         outbox: 100_000,
         seed: clock::seed(),
     };

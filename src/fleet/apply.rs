@@ -170,6 +170,15 @@ impl Fleet {
         if self.revoked_keys.contains(key) {
             return Err(Refusal::Conflict(format!("the key of {node} was revoked")));
         }
+        let twin = self
+            .nodes
+            .iter()
+            .find(|(name, n)| n.key == key && *name != node);
+        if let Some((name, _)) = twin {
+            return Err(Refusal::Conflict(format!(
+                "this machine is {name} already; remove it first (`fleetctl node rm {name}`)"
+            )));
+        }
         if let Some(known) = self.nodes.get(node) {
             return Err(if known.key == key {
                 Refusal::Unchanged

@@ -150,7 +150,9 @@ fn standing(fleet: &Fleet, workloads: &[Name]) -> WaitResponse {
         _ => false,
     };
     let stuck = |i: &InstanceView| {
-        let failed = matches!(i.state, InstanceState::Failed | InstanceState::Backoff);
+        // Also an old one that goes on because the new one cannot be had.
+        let held_up = i.state == InstanceState::Running && !i.up_to_date && !i.reason.is_empty();
+        let failed = held_up || matches!(i.state, InstanceState::Failed | InstanceState::Backoff);
         let nowhere = i.node.is_none();
         let unheard = i.state == InstanceState::Unknown;
         desired(i).is_some() && (failed || nowhere || unheard)

@@ -25,6 +25,9 @@ impl Text {
     }
 }
 
+#[utoipa::path(get, path = "/metrics", tag = "system",
+    responses((status = 200, body = String, content_type = "text/plain",
+               description = "Prometheus text format 0.0.4.")))]
 pub(super) async fn metrics(
     State(c): State<Arc<Controller>>,
     caller: Caller,

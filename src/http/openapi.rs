@@ -1,6 +1,6 @@
 //! The description of the API, made from its code.
 
-use super::{apply, events, logs, nodes, system, tokens, workloads};
+use super::{apply, events, logs, metrics, nodes, system, tokens, workloads};
 use axum::{http::header, response::IntoResponse};
 use utoipa::{
     Modify, OpenApi,
@@ -11,7 +11,7 @@ use utoipa::{
 #[openapi(
     info(title = "fleetctl", description = "The HTTP API of a fleetctl controller."),
     paths(
-        system::healthz, system::readyz, system::version, system::audit, events::events,
+        system::healthz, system::readyz, metrics::metrics, system::version, system::audit, events::events,
         nodes::list, nodes::show, nodes::remove, nodes::approve, nodes::revoke, nodes::label,
         nodes::command, workloads::list, workloads::show, workloads::remove, workloads::start,
         workloads::stop, workloads::restart, workloads::instances, logs::logs, apply::plan,

@@ -7,6 +7,8 @@
 //! The interface is what later journals (another database, a log that several controllers agree
 //! on) implement; nothing in `fleet` knows which one there is.
 
+#[cfg(test)]
+mod golden;
 mod sqlite;
 
 pub use sqlite::SqliteJournal;

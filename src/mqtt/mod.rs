@@ -9,6 +9,11 @@
 //! a random time up to a limit that doubles from 1 s to `reconnect_max`, so that a thousand agents
 //! whose broker comes back do not come at once.
 
+/// Bytes of a packet that a client takes. Far above what the contract allows: a foreign broker may
+/// keep a message that is too large, and that must cost one refusal, not the connection at every
+/// try.
+pub const MAX_INCOMING: usize = 16 << 20;
+
 mod endpoint;
 mod session;
 
