@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 /// Something that came back from a runtime.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(super) struct Engines {
     credentials: Arc<RegistryCredentials>,
     pulls: Arc<Semaphore>,
     replies: mpsc::Sender<Reply>,
+    /// Operations under way that may be given up: at most one per instance.
+    under_way: BTreeMap<OperationId, Arc<Notify>>,
 }
 
 impl Engines {
@@ -69,6 +71,7 @@ impl Engines {
             credentials: Arc::new(credentials),
             pulls: Arc::new(Semaphore::new(config.parallel_pulls as usize)),
             replies,
+            under_way: BTreeMap::new(),
         };
         if config.processes {
             let shim = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
@@ -196,7 +199,7 @@ impl Engines {
     }
 
     /// Carries out an operation; its outcome comes as [`Reply::Finished`].
-    pub(super) fn carry_out(&self, action: Action) {
+    pub(super) fn carry_out(&mut self, action: Action) {
         let (kind, id) = match &action {
             Action::Launch {
                 runtime, operation, ..
@@ -216,9 +219,14 @@ impl Engines {
             _ => return,
         };
         let (runtime, replies) = (self.get(kind), self.replies.clone());
+        let cancel = Arc::new(Notify::new());
+        self.under_way.insert(id, cancel.clone());
         tokio::spawn(async move {
             let outcome = match runtime {
-                Some(runtime) => operate(&*runtime, action, id, &replies).await,
+                Some(runtime) => tokio::select! {
+                    outcome = operate(&*runtime, action, id, &replies) => outcome,
+                    () = cancel.notified() => given_up(),
+                },
                 None => {
                     OpOutcome::Failed(RuntimeError::Refused(format!("this node has no {kind}")))
                 }
@@ -226,6 +234,22 @@ impl Engines {
             let _ = replies.send(Reply::Finished(id, outcome)).await;
         });
     }
+
+    /// An operation has ended.
+    pub(super) fn ended(&mut self, operation: OperationId) {
+        self.under_way.remove(&operation);
+    }
+
+    /// Gives an operation up; its outcome still comes.
+    pub(super) fn give_up(&mut self, operation: OperationId) {
+        if let Some(cancel) = self.under_way.remove(&operation) {
+            cancel.notify_one();
+        }
+    }
+}
+
+fn given_up() -> OpOutcome {
+    OpOutcome::Failed(RuntimeError::Failed("it was given up".into()))
 }
 
 async fn operate(

@@ -371,6 +371,7 @@ impl Node {
                     }) if lost => Some(*runtime),
                     _ => None,
                 };
+                self.engines.ended(operation);
                 self.step(Input::Finished { operation, outcome });
                 // Where the engine answers after all, the listing says so at once.
                 if let Some(kind) = unreachable {
@@ -401,6 +402,7 @@ impl Node {
         for action in self.supervisor.step(now, input) {
             match action {
                 Action::Report => self.reporter.want(),
+                Action::Cancel { operation } => self.engines.give_up(operation),
                 Action::Inspect { runtime, handle } => self.engines.look(runtime, handle),
                 Action::Remember { restarts_done } => {
                     self.memory.restarts_done = restarts_done;

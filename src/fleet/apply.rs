@@ -1,6 +1,6 @@
 //! `Fleet::apply`: one entry in, effects out.
 
-use super::placement::{KEPT, MATCHES, obstacle, passed_over};
+use super::placement::{KEPT, MATCHES, MAX_ASSIGNED, obstacle, passed_over};
 use super::{
     Approval, Candidate, Change, Decision, Effect, Entry, Fleet, FleetEvent, NodeRecord, Refusal,
     WorkloadRecord, place,
@@ -21,6 +21,8 @@ use std::{
 const MAX_WORKLOADS: usize = 10_000;
 /// Generations that are believed: JSON numbers are exact below 2^53.
 const MAX_GENERATION: u64 = 1 << 53;
+/// Bytes of one workload in an assignment.
+const MAX_SPEC: usize = 128 * 1024;
 /// Labels of a node.
 const MAX_LABELS: usize = 64;
 
@@ -393,6 +395,7 @@ impl Fleet {
                 "a fleet has at most {MAX_WORKLOADS} workloads"
             )));
         }
+        self.check_sizes(&changed)?;
         let mut effects = Vec::new();
         let mut names = BTreeSet::new();
         let mut touched = BTreeSet::new();
@@ -403,6 +406,7 @@ impl Fleet {
             let mut record = before.unwrap_or_else(|| WorkloadRecord {
                 spec: Arc::new(workload.clone()),
                 spec_hash: String::new(),
+                encoded_len: 0,
                 desired: Desired::Running,
                 restart_count: 0,
                 revision: 0,
@@ -413,6 +417,7 @@ impl Fleet {
             });
             record.spec = Arc::new(workload.clone());
             record.spec_hash = workload.spec_hash();
+            record.encoded_len = workload.encoded_len();
             record.revision += 1;
             record.applied_ms = at;
             touched.extend(record.placed.iter().cloned());
@@ -489,7 +494,7 @@ impl Fleet {
         for (name, w) in &self.workloads {
             let kept = w.placed.contains(node);
             let every = w.spec.placement.mode == PlacementMode::Every;
-            match (obstacle(&w.spec, &candidate, kept), kept) {
+            match (obstacle(&w.spec, w.encoded_len, &candidate, kept), kept) {
                 (None, true) => here.push((name.clone(), true, KEPT.to_owned())),
                 (None, false) if every => here.push((name.clone(), true, MATCHES.to_owned())),
                 (None, false) if w.missing == 0 => {
@@ -588,7 +593,44 @@ impl Fleet {
             instances: n.placed.len(),
             memory_reserved: reserved,
             memory_total: n.facts.as_ref().map_or(0, |f| f.memory_total),
+            assigned_bytes: self.assigned_bytes(n),
         })
+    }
+
+    fn assigned_bytes(&self, node: &NodeRecord) -> usize {
+        let placed = node.placed.iter().filter_map(|w| self.workloads.get(w));
+        placed.map(|w| w.encoded_len).sum()
+    }
+
+    /// Nothing may be accepted that its nodes could not be told.
+    fn check_sizes(&self, changed: &[&Workload]) -> Result<(), Refusal> {
+        let mut grown: BTreeMap<&Name, usize> = BTreeMap::new();
+        for workload in changed {
+            let len = workload.encoded_len();
+            if len > MAX_SPEC {
+                return Err(Refusal::Invalid(format!(
+                    "{} is too large ({len} bytes; at most {MAX_SPEC} are taken): put what is \
+                     large into the image or a volume",
+                    workload.name
+                )));
+            }
+            let Some(record) = self.workloads.get(&workload.name) else {
+                continue;
+            };
+            for node in &record.placed {
+                let more = len.saturating_sub(record.encoded_len);
+                *grown.entry(node).or_default() += more;
+            }
+        }
+        for (name, more) in grown {
+            let now = self.nodes.get(name).map_or(0, |n| self.assigned_bytes(n));
+            if more > 0 && now + more > MAX_ASSIGNED {
+                return Err(Refusal::Invalid(format!(
+                    "the assignment of {name} would become too large for one message"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The assignments of `nodes` have changed.

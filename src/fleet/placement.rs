@@ -4,6 +4,7 @@
 //! somewhere stays there while it may; a node that cannot be heard keeps what it has, and gets
 //! nothing new except from `on = "every"`.
 
+use crate::contract::MAX_INSTANCES;
 use crate::model::{
     Name, PlacementMode, Presence, Requirement, Run, RuntimeKind, Strategy, Workload,
 };
@@ -26,7 +27,13 @@ pub struct Candidate<'a> {
     pub memory_reserved: u64,
     /// Bytes that it has.
     pub memory_total: u64,
+    /// Bytes of its assignment.
+    pub assigned_bytes: usize,
 }
+
+/// Bytes of specs in one assignment: what the contract allows for a message, less what the
+/// envelope and each instance's other fields take.
+pub(super) const MAX_ASSIGNED: usize = 768 * 1024;
 
 /// Where a workload goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,9 +50,10 @@ pub struct Decision {
 pub fn place(workload: &Workload, current: &BTreeSet<Name>, candidates: &[Candidate]) -> Decision {
     let mut decision = Decision::default();
     let mut free: Vec<&Candidate> = Vec::new();
+    let bytes = workload.encoded_len();
     for node in candidates {
         let kept = current.contains(node.name);
-        match obstacle(workload, node, kept) {
+        match obstacle(workload, bytes, node, kept) {
             Some(reason) => {
                 decision.reasons.insert(node.name.clone(), reason);
             }
@@ -82,10 +90,23 @@ pub(super) fn passed_over(node: &Candidate) -> String {
 }
 
 /// Why a node cannot run it, `None` when it can.
-pub(super) fn obstacle(workload: &Workload, node: &Candidate, kept: bool) -> Option<String> {
+pub(super) fn obstacle(
+    workload: &Workload,
+    bytes: usize,
+    node: &Candidate,
+    kept: bool,
+) -> Option<String> {
     let placement = &workload.placement;
     if !placement.nodes.is_empty() && !placement.nodes.contains(node.name) {
         return Some("it is not among `nodes`".into());
+    }
+    if !kept && node.instances >= MAX_INSTANCES {
+        return Some(format!(
+            "it has {MAX_INSTANCES} instances, which is the most"
+        ));
+    }
+    if !kept && node.assigned_bytes.saturating_add(bytes) > MAX_ASSIGNED {
+        return Some("its assignment would become too large for one message".into());
     }
     if !node.described {
         return Some("it has not said yet what it is".into());

@@ -147,6 +147,7 @@ fn note_load(
         match (before.contains(c.name), decision.nodes.contains(c.name)) {
             (false, true) => {
                 c.instances += 1;
+                c.assigned_bytes = c.assigned_bytes.saturating_add(workload.encoded_len());
                 c.memory_reserved += memory;
             }
             (true, false) => {

@@ -14,6 +14,9 @@ pub struct WorkloadRecord {
     pub spec: Arc<Workload>,
     /// [`Workload::spec_hash`] of it.
     pub spec_hash: String,
+    /// Bytes that it takes in an assignment.
+    #[serde(default)]
+    pub encoded_len: usize,
     /// Run it, or keep it stopped.
     pub desired: Desired,
     /// Restarts asked for.

@@ -60,6 +60,13 @@ impl Workload {
     }
 }
 
+impl Workload {
+    /// Bytes that it takes in an assignment.
+    pub fn encoded_len(&self) -> usize {
+        serde_json::to_vec(self).map_or(usize::MAX, |json| json.len())
+    }
+}
+
 /// `service` (long-running), `agent` (periodic), `script` (batch).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

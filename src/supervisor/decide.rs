@@ -34,6 +34,7 @@ impl Supervisor {
             return;
         };
         if instance.operation.is_some() {
+            actions.extend(give_up(instance));
             return;
         }
         judge_end(instance, now, &mut self.random, actions);
@@ -72,6 +73,25 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// A fetch may take long, and nothing else is done to its instance meanwhile: when what it is for
+/// is not wanted any more it is given up, once.
+fn give_up(instance: &mut Instance) -> Option<Action> {
+    let (state, desired) = (instance.state, instance.desired());
+    let wanted = instance.assigned.as_ref().map(|a| a.spec_hash.clone());
+    let op = instance.operation.as_mut()?;
+    let fetching = match op.kind {
+        OperationKind::Prepare => true,
+        OperationKind::Launch => state == InstanceState::Pulling,
+        _ => false,
+    };
+    let unwanted = desired != Some(Desired::Running) || wanted.as_ref() != Some(&op.spec_hash);
+    if !fetching || !unwanted || op.cancelled {
+        return None;
+    }
+    op.cancelled = true;
+    Some(Action::Cancel { operation: op.id })
 }
 
 /// The policy's word on an instance that has ended by itself, once per end.
@@ -474,6 +494,7 @@ fn begin(
         spec_hash,
         version,
         handle,
+        cancelled: false,
         asked: false,
     });
     Some(action)

@@ -156,6 +156,12 @@ pub enum Action {
         /// What.
         handle: String,
     },
+    /// Give a fetch up: nobody wants what it is for any more. It still ends with an
+    /// [`Input::Finished`], also when it was too late.
+    Cancel {
+        /// Which.
+        operation: OperationId,
+    },
     /// Look at it again: something happened to it while an operation was under way.
     Inspect {
         /// In which runtime.

@@ -112,6 +112,8 @@ pub(super) struct Operation {
     pub version: String,
     /// What is stopped, started or removed; empty for a launch.
     pub handle: String,
+    /// It was told to give up.
+    pub cancelled: bool,
     /// A person asked for this start; when it fails it is still owed.
     pub asked: bool,
 }

@@ -14,6 +14,7 @@ mod node;
 mod placement;
 mod presence;
 mod random;
+mod size;
 mod token;
 mod workload;
 

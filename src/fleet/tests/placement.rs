@@ -251,6 +251,7 @@ impl Found {
             described: self.described,
             instances: self.instances,
             memory_reserved: self.memory_reserved,
+            assigned_bytes: 0,
             memory_total: self.memory_total,
         }
     }

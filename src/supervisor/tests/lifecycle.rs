@@ -7,8 +7,8 @@ use crate::{
         RestartPolicy::{Always, Never, OnFailure},
         Run, RuntimeKind,
     },
-    runtime::Progress,
-    supervisor::Input,
+    runtime::{Progress, RuntimeError},
+    supervisor::{Input, OpOutcome},
 };
 
 #[test]
@@ -61,6 +61,40 @@ fn the_progress_of_a_pull_is_shown_while_it_lasts() {
     assert_eq!(world.state("web"), Some(Starting));
     assert_eq!(world.observed("web").unwrap().progress, None);
     world.until("web runs", 1_000, |w| w.runs("web", "1"));
+}
+
+#[test]
+fn a_fetch_that_nobody_wants_any_more_is_given_up_once() {
+    let mut world = World::new();
+    world.assign(vec![run(workload("web", "1"))]);
+    world.step(Input::Progressed {
+        operation: 1,
+        progress: Progress::Pulling(None),
+    });
+    assert!(world.cancelled.is_empty());
+    world.assign(vec![run(workload("web", "2"))]);
+    assert_eq!(world.cancelled, [1]);
+    world.step(Input::Tick);
+    assert_eq!(world.cancelled, [1]);
+    // Here it was too late, and what came of it is replaced.
+    world.until("web 2 runs", 60_000, |w| w.runs("web", "2"));
+}
+
+#[test]
+fn a_fetch_that_was_given_up_leaves_no_trace() {
+    let mut world = World::new();
+    world.assign(vec![run(workload("web", "1"))]);
+    world.step(Input::Progressed {
+        operation: 1,
+        progress: Progress::Pulling(None),
+    });
+    world.assign(Vec::new());
+    assert_eq!(world.cancelled, [1]);
+    world.step(Input::Finished {
+        operation: 1,
+        outcome: OpOutcome::Failed(RuntimeError::Failed("it was given up".into())),
+    });
+    assert_eq!(world.state("web"), None);
 }
 
 #[test]

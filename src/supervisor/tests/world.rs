@@ -44,6 +44,8 @@ pub(super) struct World {
     pub(super) told: Vec<(&'static str, String)>,
     pub(super) answers: BTreeMap<String, Result<(), String>>,
     pub(super) reports: u32,
+    /// Operations that were to be given up.
+    pub(super) cancelled: Vec<u64>,
     /// The agent dies before the action (or input) after so many; what is in flight then is
     /// carried out all the same, or not.
     pub(super) fuse: Option<(u32, bool)>,
@@ -91,6 +93,7 @@ impl World {
             told: Vec::new(),
             answers: BTreeMap::new(),
             reports: 0,
+            cancelled: Vec::new(),
             fuse: None,
             lenient: false,
             later: BTreeMap::new(),
@@ -388,6 +391,8 @@ impl World {
             Action::Report => self.reports += 1,
             Action::Remember { restarts_done } => self.restarts_done = restarts_done,
             Action::Inspect { runtime, handle } => self.changed(runtime, handle),
+            // Told too late, as it may be: the operation ends as it does.
+            Action::Cancel { operation } => self.cancelled.push(operation),
             Action::Tell { event, message, .. } => self.told.push((event, message)),
             Action::Answer { id, result } => {
                 let before = self.answers.insert(id.clone(), result);
