@@ -152,3 +152,20 @@ fn an_update_to_an_image_that_is_not_there_keeps_the_old_one_running() {
     fleet.apply_wait(&container("web", "docker", "2")).done();
     assert_ne!(agent.container("web"), before);
 }
+
+#[test]
+fn a_registry_that_never_answers_holds_nothing_up() {
+    let fleet = Fleet::start();
+    let _agent = fleet.agent("board").docker().start();
+    // Accepted by the kernel, answered by nobody.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("its address").port();
+    let text = format!(
+        "[workload.stuck]\nimage = \"127.0.0.1:{port}/x:1\"\nengine = \"docker\"\n{}",
+        container("fine", "docker", "1")
+    );
+    fleet.apply(&text).done();
+    fleet.wait_instance("stuck", "is fetched", |i| i["state"] == "pulling");
+    fleet.wait_running("fine");
+    fleet.cli(["rm", "stuck", "--wait"]).done();
+}
