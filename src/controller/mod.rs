@@ -15,8 +15,10 @@
 
 mod core;
 mod events;
+mod first;
 mod inbox;
 mod live;
+mod local;
 mod outbox;
 mod pending;
 mod run;

@@ -2,22 +2,24 @@
 
 use super::{
     EventLog, Pending, core,
+    first::first_token,
     inbox::Inbox,
     live::Live,
+    local::local_agent,
     outbox::Outbox,
     state::{Controller, Input, JoinBase},
 };
 use crate::{
-    agent::{self, AgentEnd},
+    agent::{self},
     broker::{Broker, BrokerError, Listener},
-    config::{AgentConfig, ControllerConfig, JoinSource, Listen, Surroundings},
+    config::{ControllerConfig, Listen},
     contract::{CONTROLLER, Kind, MAX_PAYLOAD, Topics},
-    fleet::{Actor, Change, PresenceSettings, Refusal, TokenGrant},
+    fleet::{Change, PresenceSettings},
     gate::FleetGate,
     http,
-    identity::{self, ApiToken, FleetIdentity, IdentityError, JoinToken, Role, credential},
+    identity::{self, FleetIdentity, IdentityError, credential},
     journal::{Journal, JournalError, SqliteJournal},
-    model::{Name, NodeConfig, Presence},
+    model::{NodeConfig, Presence},
     mqtt::{self, Endpoint, Login, LoginSource, SessionEvent, SessionSettings},
     support::{Shutdown, clock},
 };
@@ -469,148 +471,5 @@ async fn listen(
                         }
                     }
                 }
-    }
-}
-
-/// The first start makes an admin token and leaves it in a file.
-/// `true` at the first start.
-async fn first_token(controller: &Controller, dir: &Path) -> Result<bool, ControllerError> {
-    let path = dir.join("admin.token");
-    let known = identity::read_optional(&path)?;
-    let valid = known.is_some_and(|secret| {
-        controller
-            .fleet()
-            .authorize(secret.trim(), clock::unix_ms())
-            .is_some()
-    });
-    let revoked = || {
-        let fleet = controller.fleet();
-        fleet.tokens().any(|(id, t)| id == "admin" && t.revoked)
-    };
-    if valid || revoked() {
-        return Ok(false);
-    }
-    let token = ApiToken::generate()?;
-    identity::write_private(&path, format!("{}\n", token.secret).as_bytes())?;
-    let id = if controller.fleet().tokens().any(|(id, _)| id == "admin") {
-        identity::random_id()?
-    } else {
-        "admin".to_owned()
-    };
-    let change = Change::TokenCreated {
-        id,
-        name: "admin".into(),
-        grant: TokenGrant::Api {
-            role: Role::Admin,
-            digest: token.digest,
-        },
-        expires_ms: 0,
-    };
-    let by = Actor {
-        token: "first start".into(),
-        role: Role::Admin,
-        from: "local".into(),
-    };
-    match controller.change(Some(by), change).await {
-        Ok(()) | Err(super::AskError::Refused(Refusal::Unchanged)) => Ok(true),
-        Err(error) => Err(ControllerError::Journal(JournalError::Failed {
-            path: dir.join("journal.db").display().to_string(),
-            what: error.to_string(),
-        })),
-    }
-}
-
-impl Controller {
-    /// Makes a join token that is valid until `expires_ms` (0: for ever), and journals it.
-    ///
-    /// # Errors
-    /// As [`Controller::change`].
-    pub async fn create_join_token(
-        &self,
-        by: Option<Actor>,
-        name: String,
-        expires_ms: u64,
-    ) -> Result<String, super::AskError> {
-        let id = identity::random_id().map_err(|e| super::AskError::NotDurable(e.to_string()))?;
-        let grant = TokenGrant::Join;
-        self.change(
-            by,
-            Change::TokenCreated {
-                id: id.clone(),
-                name,
-                grant,
-                expires_ms,
-            },
-        )
-        .await?;
-        Ok(self.join_token(id, expires_ms))
-    }
-
-    fn join_token(&self, id: String, expires_ms: u64) -> String {
-        let base = self.join.clone();
-        JoinToken {
-            secret: identity::join_secret(&self.identity.key, &id, expires_ms),
-            id,
-            brokers: base.brokers,
-            ca_sha256: base.ca_sha256,
-            external_ca: base.external_ca,
-            fleet_key: self.identity.key.public().to_string(),
-            prefix: base.prefix,
-            expires_ms,
-        }
-        .encode()
-    }
-}
-
-/// One node in the controller's own process.
-async fn local_agent(config: ControllerConfig, controller: Arc<Controller>, shutdown: Shutdown) {
-    let around = Surroundings::of_this_process();
-    let name = config
-        .node_name
-        .clone()
-        .or_else(|| Name::from_lossy(&around.host_name));
-    let Some(name) = name else {
-        error!("the local node has no name; set `node_name`");
-        return;
-    };
-    loop {
-        let hour = clock::unix_ms() + 3_600_000;
-        // Only an agent that has not joined yet needs a token that is taken.
-        let joined = config.common.data_dir.join("agent/fleet.json").exists();
-        let token = if joined {
-            controller.join_token("local".into(), 1)
-        } else {
-            match controller
-                .create_join_token(None, format!("local node {name}"), hour)
-                .await
-            {
-                Ok(token) => token,
-                Err(error) => {
-                    error!(%error, "the local agent gets no join token");
-                    return;
-                }
-            }
-        };
-        let Ok(token) = crate::config::JoinToken::parse(&token) else {
-            return;
-        };
-        let agent = AgentConfig::local(
-            config.common.clone(),
-            config.common.data_dir.join("agent"),
-            name.clone(),
-            JoinSource::Token(token),
-            &around,
-        );
-        match agent::run(agent, shutdown.clone()).await {
-            Ok(AgentEnd::Restart) => continue,
-            Ok(AgentEnd::Stopped) => return,
-            Err(error) => {
-                error!(
-                    error = crate::support::chain(&error),
-                    "the local agent ends"
-                );
-                return;
-            }
-        }
     }
 }

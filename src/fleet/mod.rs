@@ -26,8 +26,11 @@
 
 mod access;
 mod apply;
+mod assign;
 mod change;
 mod command;
+mod event;
+mod member;
 mod node;
 mod placement;
 mod plan;

@@ -1,0 +1,235 @@
+//! Changes to nodes: who takes part, what a node is, what it reports.
+
+use super::{Approval, Effect, Fleet, NodeRecord, Refusal, event::emit};
+use crate::{
+    contract::MAX_INSTANCES,
+    model::{EngineFact, Name, NodeFacts, ObservedInstance, Presence, UnixMs},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Generations that are believed: JSON numbers are exact below 2^53.
+const MAX_GENERATION: u64 = 1 << 53;
+/// Labels of a node.
+const MAX_LABELS: usize = 64;
+
+impl Fleet {
+    pub(super) fn enroll(
+        &mut self,
+        node: &Name,
+        key: &str,
+        token: &str,
+        hostname: &str,
+        approve: bool,
+        at: UnixMs,
+    ) -> Result<Vec<Effect>, Refusal> {
+        if self.revoked_keys.contains(key) {
+            return Err(Refusal::Conflict(format!("the key of {node} was revoked")));
+        }
+        let twin = self
+            .nodes
+            .iter()
+            .find(|(name, n)| n.key == key && *name != node);
+        if let Some((name, _)) = twin {
+            return Err(Refusal::Conflict(format!(
+                "this machine is {name} already; remove it first (`fleetctl node rm {name}`)"
+            )));
+        }
+        if let Some(known) = self.nodes.get(node) {
+            return Err(if known.key == key {
+                Refusal::Unchanged
+            } else {
+                Refusal::Conflict(format!(
+                    "the name {node} is taken by another machine; choose another with --name, or \
+                     remove that one first (`fleetctl node rm {node}`)"
+                ))
+            });
+        }
+        let record = NodeRecord::enrolled(key.into(), token.into(), hostname.into(), at);
+        self.nodes.insert(node.clone(), record);
+        if approve {
+            return self.approve(node, at);
+        }
+        let message = format!("{node} asks to join: `fleetctl node approve {node}`");
+        Ok(vec![
+            Effect::PublishWelcome(node.clone()),
+            emit(at, "node_waiting", message).about_node(node).effect(),
+        ])
+    }
+
+    pub(super) fn approve(&mut self, node: &Name, at: UnixMs) -> Result<Vec<Effect>, Refusal> {
+        let record = self
+            .nodes
+            .get_mut(node)
+            .ok_or_else(|| Refusal::no_node(node))?;
+        match record.approval {
+            Approval::Approved => return Err(Refusal::Unchanged),
+            Approval::Revoked => {
+                return Err(Refusal::Conflict(format!(
+                    "{node} was revoked and its key is not taken again; remove it \
+                     (`fleetctl node rm {node}`), delete its key on the board, and let it join anew"
+                )));
+            }
+            Approval::Pending => record.approval = Approval::Approved,
+        }
+        let mut effects = vec![
+            Effect::PublishWelcome(node.clone()),
+            emit(at, "node_joined", format!("{node} joined"))
+                .about_node(node)
+                .effect(),
+        ];
+        effects.extend(self.reassign(&BTreeSet::from([node.clone()])));
+        Ok(effects)
+    }
+
+    pub(super) fn revoke(&mut self, node: &Name, at: UnixMs) -> Result<Vec<Effect>, Refusal> {
+        let record = self
+            .nodes
+            .get_mut(node)
+            .ok_or_else(|| Refusal::no_node(node))?;
+        if record.approval == Approval::Revoked {
+            return Err(Refusal::Unchanged);
+        }
+        record.approval = Approval::Revoked;
+        record.presence = Presence::Offline;
+        record.presence_reason = "it was revoked".into();
+        record.presence_ms = at;
+        let (key, placed) = (record.key.clone(), std::mem::take(&mut record.placed));
+        self.revoke_key(key);
+        let mut effects = vec![
+            Effect::PublishAccess,
+            Effect::PublishWelcome(node.clone()),
+            emit(at, "node_revoked", format!("{node} was revoked"))
+                .about_node(node)
+                .effect(),
+        ];
+        effects.extend(self.leave(node, &placed));
+        Ok(effects)
+    }
+
+    pub(super) fn remove_node(&mut self, node: &Name, at: UnixMs) -> Result<Vec<Effect>, Refusal> {
+        let record = self
+            .nodes
+            .remove(node)
+            .ok_or_else(|| Refusal::no_node(node))?;
+        self.revoke_key(record.key);
+        let mut effects = vec![
+            Effect::PublishAccess,
+            Effect::ClearRetained(node.clone()),
+            emit(at, "node_removed", format!("{node} was removed"))
+                .about_node(node)
+                .effect(),
+        ];
+        effects.extend(self.leave(node, &record.placed));
+        Ok(effects)
+    }
+
+    /// Workloads lost a node.
+    pub(super) fn leave(&mut self, node: &Name, placed: &BTreeSet<Name>) -> Vec<Effect> {
+        for name in placed {
+            if let Some(w) = self.workloads.get_mut(name) {
+                w.placed.remove(node);
+            }
+        }
+        self.place_all(placed.clone())
+    }
+
+    pub(super) fn label(
+        &mut self,
+        node: &Name,
+        labels: &BTreeMap<String, Option<String>>,
+    ) -> Result<Vec<Effect>, Refusal> {
+        let record = self
+            .nodes
+            .get_mut(node)
+            .ok_or_else(|| Refusal::no_node(node))?;
+        let mut next = record.labels.clone();
+        for (key, value) in labels {
+            match value {
+                Some(value) => next.insert(key.clone(), value.clone()),
+                None => next.remove(key),
+            };
+        }
+        if next == record.labels {
+            return Err(Refusal::Unchanged);
+        }
+        if next.len() > MAX_LABELS {
+            return Err(Refusal::Invalid(format!(
+                "a node has at most {MAX_LABELS} labels"
+            )));
+        }
+        record.labels = next;
+        Ok(self.reconsider(node))
+    }
+
+    pub(super) fn describe(
+        &mut self,
+        node: &Name,
+        facts: &NodeFacts,
+    ) -> Result<Vec<Effect>, Refusal> {
+        let record = self.member_mut(node)?;
+        if record.facts.as_ref() == Some(facts) {
+            return Err(Refusal::Unchanged);
+        }
+        record.facts = Some(facts.clone());
+        Ok(self.reconsider(node))
+    }
+
+    pub(super) fn report(
+        &mut self,
+        node: &Name,
+        generation: u64,
+        instances: &[ObservedInstance],
+        engines: &[EngineFact],
+        at: UnixMs,
+    ) -> Result<Vec<Effect>, Refusal> {
+        if instances.len() > MAX_INSTANCES {
+            return Err(Refusal::Invalid(format!(
+                "{node} reports too many instances"
+            )));
+        }
+        let record = self.member_mut(node)?;
+        let next: BTreeMap<Name, ObservedInstance> = instances
+            .iter()
+            .map(|i| (i.workload.clone(), i.clone()))
+            .collect();
+        if record.observed == next
+            && record.observed_generation == generation
+            && record.engines == engines
+        {
+            return Err(Refusal::Unchanged);
+        }
+        let mut effects = Vec::new();
+        for (name, now) in &next {
+            let before = record.observed.get(name).map(|o| o.state);
+            if before != Some(now.state) {
+                let why = now
+                    .reason
+                    .as_ref()
+                    .map(|r| format!(": {r}"))
+                    .unwrap_or_default();
+                let message = format!("{name} on {node} is {}{why}", now.state);
+                let event = emit(at, &format!("instance_{}", now.state), message);
+                effects.push(event.about_node(node).about_workload(name).effect());
+            }
+        }
+        for name in record.observed.keys().filter(|n| !next.contains_key(*n)) {
+            let event = emit(
+                at,
+                "instance_removed",
+                format!("{name} was removed from {node}"),
+            );
+            effects.push(event.about_node(node).about_workload(name).effect());
+        }
+        record.observed = next;
+        record.observed_generation = generation;
+        record.engines = engines.to_vec();
+        record.observed_ms = at;
+        // The node obeyed assignments that this fleet does not remember, as after a restore of an
+        // older backup. It refuses lower generations, so the next one must be higher.
+        if (record.generation + 1..MAX_GENERATION).contains(&generation) {
+            record.generation = generation + 1;
+            effects.push(Effect::PublishAssignment(node.clone()));
+        }
+        Ok(effects)
+    }
+}
