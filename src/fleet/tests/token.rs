@@ -77,17 +77,16 @@ fn an_api_token_gives_its_role_to_who_knows_the_secret() {
 fn brokers_are_told_who_reads_and_who_is_cut_off_each_time_under_a_higher_number() {
     let mut fleet = Fleet::new();
     assert_eq!(fleet.access().generation, 0);
-    let mut last = 0;
-    for change in [
+    let changes = [
         created("join", TokenGrant::Join, 0),
         created("api", api("secret", Role::Viewer), 0),
         created("gone", api("other", Role::Viewer), 0),
         revoked("join"),
         revoked("gone"),
-    ] {
+    ];
+    for (before, change) in (0..).zip(changes) {
         super::apply(&mut fleet, change);
-        assert_eq!(fleet.access().generation, last + 1);
-        last += 1;
+        assert_eq!(fleet.access().generation, before + 1);
     }
     let access = fleet.access();
     assert_eq!(access.revoked_tokens, ["join"]);
