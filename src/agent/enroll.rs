@@ -118,7 +118,9 @@ pub(super) async fn membership(
             }
         }
     };
-    if config.name != member.node {
+    // A host name that was not asked for as a name is no reason to complain.
+    let by_default = Name::from_lossy(&super::facts::hostname()).as_ref() == Some(&config.name);
+    if config.name != member.node && !by_default {
         let (joined, configured) = (&member.node, &config.name);
         warn!(%joined, %configured, "the name it joined with stays; remove the node to rename it");
     }

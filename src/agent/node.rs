@@ -179,7 +179,12 @@ impl Node {
                 self.connected = false;
                 warn!(reason, "not connected, workloads go on");
                 if refused {
-                    warn!("the fleet may have revoked this node: `fleetctl node show` tells");
+                    let dir = self.store.dir().display().to_string();
+                    warn!(
+                        dir,
+                        "the fleet may have revoked or removed this node; to join anew delete \
+                         fleet.json and node.key there and start with --join"
+                    );
                 }
             }
             SessionEvent::Message { topic, payload, .. } => {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// Turns a drawer of small Linux machines into a managed fleet
 #[derive(Debug, Parser)]
-#[command(name = "fleetctl", disable_version_flag = true, max_term_width = 100)]
+#[command(name = "fleetctl", version, max_term_width = 100)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) connection: Connection,
@@ -171,7 +171,7 @@ pub(super) struct ApplyArgs {
     /// Wait until everything runs; fails when something does not
     #[arg(long)]
     pub(super) wait: bool,
-    /// Longest wait
+    /// Longest wait; a failure that stays for three seconds ends it sooner
     #[arg(long, default_value = "5m", value_parser = parse_duration_ms, value_name = "TIME")]
     pub(super) timeout: u64,
 }

@@ -157,7 +157,10 @@ impl Client {
 }
 
 fn lost(url: &str, error: &dyn std::error::Error) -> Failure {
-    let cause = crate::support::chain(error);
+    let mut cause = crate::support::chain(error);
+    if cause.contains("invalid HTTP version") && url.starts_with("http:") {
+        cause.push_str("; perhaps it speaks TLS: use https://");
+    }
     Failure::new(format!(
         "the connection to the controller at {url} broke: {cause}"
     ))

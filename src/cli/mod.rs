@@ -87,6 +87,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Context(verb) => context::run(verb),
+        // Without anybody to ask it still says what it is.
+        Verb::Version if context::resolve(&connection).is_err() => {
+            output::print(&format!("fleetctl   {}\n", crate::VERSION))?;
+            Ok(ExitCode::SUCCESS)
+        }
         other => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

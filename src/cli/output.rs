@@ -49,6 +49,10 @@ pub(super) fn render_list<T: Serialize>(
         .iter()
         .map(|i| row(i, format == Format::Wide))
         .collect();
+    if rows.is_empty() {
+        eprintln!("there is nothing to show");
+        return Ok(String::new());
+    }
     let columns = rows.first().map_or(head.len(), Vec::len);
     Ok(table(&head[..columns.min(head.len())], &rows))
 }

@@ -29,7 +29,7 @@ const DAY: u64 = 24 * 60 * MINUTE;
 pub struct ControllerConfig {
     /// Data directory and log.
     pub common: Common,
-    /// `api_listen`: where the HTTP API and the dashboard are; at least one.
+    /// `api_listen`: where the HTTP API is; at least one.
     pub api_listen: Vec<Listen>,
     /// `embed_broker`: serve MQTT in this process. Exactly one of this and `broker` is set.
     pub embed_broker: bool,
@@ -69,7 +69,7 @@ pub struct ControllerConfig {
 pub struct ControllerOverrides {
     #[command(flatten)]
     pub common: CommonOverrides,
-    /// Address of the HTTP API and the dashboard; TLS unless loopback
+    /// Address of the HTTP API; TLS unless loopback
     #[arg(
         long,
         env = "FLEETCTL_API_LISTEN",

@@ -149,6 +149,11 @@ impl Inbox {
                     ..
                 } = message.read().map_err(bad)?;
                 let at = clock::unix_ms();
+                let about = workload
+                    .as_ref()
+                    .map(|w| format!("{w} on "))
+                    .unwrap_or_default();
+                let message = format!("{about}{node}: {message}");
                 c.events.publish(FleetEvent {
                     at,
                     event: format!("agent_{event}"),

@@ -319,7 +319,8 @@ fn join_base(
             brokers.push(url(&address.ip().to_string(), address.port(), tls));
         }
     }
-    brokers.dedup();
+    let mut seen = std::collections::BTreeSet::new();
+    brokers.retain(|b| seen.insert(b.clone()));
     brokers.truncate(8);
     let ca_sha256 = Some(identity::sha256_hex(identity.ca.certificate()));
     Ok(JoinBase {

@@ -5,12 +5,15 @@ use crate::{
     fleet::{Actor, Change, Fleet, Refusal},
     identity::FleetIdentity,
     journal::AuditLine,
-    model::{CommandOutcome, CommandSpec, Name},
+    model::{CommandKind, CommandOutcome, CommandSpec, Name},
     support::clock,
 };
 use std::{
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicBool},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::oneshot;
@@ -172,13 +175,18 @@ impl Controller {
             };
             return Ok(CommandOutcome::failed(format!("{node} is offline ({why})")));
         }
+        if !self.connected.load(Ordering::Relaxed) {
+            let text = "the controller has no connection to its broker; nothing was sent";
+            return Ok(CommandOutcome::failed(text));
+        }
+        let patience = self.patience(&order);
         let id = crate::identity::random_id().map_err(|e| AskError::NotDurable(e.to_string()))?;
         let receiver = self
             .pending
             .expect(&id, node, None)
             .map_err(|e| AskError::Refused(Refusal::Conflict(e.to_string())))?;
         if order.command.changes_something() {
-            let timeout = u64::try_from(self.command_timeout.as_millis()).unwrap_or(u64::MAX);
+            let timeout = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
             let deadline_ms = clock::unix_ms().saturating_add(timeout);
             let change = Change::CommandIssued {
                 id: id.clone(),
@@ -193,15 +201,31 @@ impl Controller {
         } else {
             self.outbox.command(&id, node, order);
         }
-        match tokio::time::timeout(self.command_timeout, receiver).await {
+        match tokio::time::timeout(patience, receiver).await {
             Ok(Ok(outcome)) => Ok(outcome),
             _ => {
                 self.pending.forget(&id);
-                let seconds = self.command_timeout.as_secs_f32();
+                let seconds = patience.as_secs_f32();
                 Ok(CommandOutcome::failed(format!(
                     "{node} did not answer within {seconds} s"
                 )))
             }
         }
+    }
+
+    /// How long a command may take: one that stops something, also the time that it has to end.
+    fn patience(&self, order: &CommandSpec) -> Duration {
+        let stops = matches!(
+            order.command,
+            CommandKind::Stop | CommandKind::Restart | CommandKind::Remove
+        );
+        let workload = order.workload.as_ref().filter(|_| stops);
+        let grace = workload.map(|w| {
+            let fleet = self.fleet();
+            fleet
+                .workload(w.as_str())
+                .map_or(10_000, |r| r.spec.stop_timeout_ms)
+        });
+        self.command_timeout + Duration::from_millis(grace.unwrap_or(0))
     }
 }

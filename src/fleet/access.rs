@@ -45,10 +45,15 @@ impl Fleet {
     /// The API token with this secret: its name and role.
     pub fn authorize(&self, secret: &str, now: UnixMs) -> Option<(&str, Role)> {
         let wanted = ApiToken::digest(secret);
-        self.tokens.values().find_map(|t| match &t.grant {
-            TokenGrant::Api { role, digest } if *digest == wanted && t.is_valid(now) => {
-                Some((t.name.as_str(), *role))
-            }
+        self.tokens.iter().find_map(|(id, t)| match &t.grant {
+            TokenGrant::Api { role, digest } if *digest == wanted && t.is_valid(now) => Some((
+                if t.name.is_empty() {
+                    id.as_str()
+                } else {
+                    &t.name
+                },
+                *role,
+            )),
             _ => None,
         })
     }
@@ -120,7 +125,24 @@ impl Fleet {
         Ok(vec![Effect::PublishAccess])
     }
 
-    pub(super) fn revoke_token(&mut self, id: &str) -> Result<Vec<Effect>, Refusal> {
+    /// There is an admin token that is taken at `now`, beside the one called `id`.
+    pub fn has_admin_beside(&self, id: &str, now: UnixMs) -> bool {
+        let admin = |t: &TokenRecord| {
+            matches!(
+                t.grant,
+                TokenGrant::Api {
+                    role: Role::Admin,
+                    ..
+                }
+            )
+        };
+        self.tokens
+            .iter()
+            .any(|(i, t)| i != id && admin(t) && t.is_valid(now))
+    }
+
+    pub(super) fn revoke_token(&mut self, id: &str, now: UnixMs) -> Result<Vec<Effect>, Refusal> {
+        let last_admin = !self.has_admin_beside(id, now) && self.has_admin_beside("", now);
         let token = self.tokens.get_mut(id);
         let token = token.ok_or_else(|| Refusal::NotFound {
             what: "token",
@@ -128,6 +150,13 @@ impl Fleet {
         })?;
         if token.revoked {
             return Err(Refusal::Unchanged);
+        }
+        if last_admin {
+            return Err(Refusal::Conflict(
+                "it is the last admin token; create another one first (`fleetctl token create \
+                 --kind api --role admin`)"
+                    .into(),
+            ));
         }
         token.revoked = true;
         self.access_generation += 1;

@@ -104,7 +104,7 @@ impl Fleet {
                 grant,
                 expires_ms,
             } => self.create_token(id, name, grant, at, *expires_ms)?,
-            Change::TokenRevoked { id } => self.revoke_token(id)?,
+            Change::TokenRevoked { id } => self.revoke_token(id, at)?,
             Change::CommandIssued {
                 id,
                 node,

@@ -66,7 +66,8 @@ impl Fleet {
             Approval::Revoked => {
                 return Err(Refusal::Conflict(format!(
                     "{node} was revoked and its key is not taken again; remove it \
-                     (`fleetctl node rm {node}`), delete its key on the board, and let it join anew"
+                     (`fleetctl node rm {node}`), delete fleet.json and node.key in its data \
+                     directory, and let it join anew with --join"
                 )));
             }
             Approval::Pending => record.approval = Approval::Approved,
@@ -142,6 +143,15 @@ impl Fleet {
             .nodes
             .get_mut(node)
             .ok_or_else(|| Refusal::no_node(node))?;
+        let facts = record.facts.iter().flat_map(|f| f.capabilities.keys());
+        if let Some(key) = facts
+            .into_iter()
+            .find(|k| matches!(labels.get(*k), Some(Some(_))))
+        {
+            return Err(Refusal::Invalid(format!(
+                "`{key}` is something that the agent finds out about {node}; choose another key"
+            )));
+        }
         let mut next = record.labels.clone();
         for (key, value) in labels {
             match value {

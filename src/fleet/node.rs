@@ -93,14 +93,11 @@ impl NodeRecord {
         all
     }
 
-    /// What placement may ask for: capabilities, then labels, which win.
+    /// What placement may ask for: labels and capabilities, which win: a fact is not to be
+    /// overruled by a word.
     pub fn properties(&self) -> BTreeMap<String, String> {
-        let mut all = self
-            .facts
-            .as_ref()
-            .map(|f| f.capabilities.clone())
-            .unwrap_or_default();
-        all.extend(self.all_labels());
+        let mut all = self.all_labels();
+        all.extend(self.facts.iter().flat_map(|f| f.capabilities.clone()));
         all
     }
 }

@@ -86,7 +86,10 @@ pub(super) const MATCHES: &str = "it matches, and every match runs it";
 
 /// Why a node that could run it does not.
 pub(super) fn passed_over(node: &Candidate) -> String {
-    format!("others are less loaded (it has {})", count(node.instances))
+    format!(
+        "enough others were chosen (it has {})",
+        count(node.instances)
+    )
 }
 
 /// Why a node cannot run it, `None` when it can.

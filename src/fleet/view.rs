@@ -209,8 +209,8 @@ fn wanted_instance(
 
 fn waiting_instance(name: &Name, w: &WorkloadRecord) -> InstanceView {
     let reason = match w.reasons.len() {
-        0 => "no node has joined yet".to_owned(),
-        n => format!("none of {n} nodes can take it: `fleetctl workload show {name}` says why"),
+        0 => "there is no node that could take it".to_owned(),
+        _ => format!("no further node can take it: `fleetctl workload show {name}` says why"),
     };
     InstanceView {
         workload: name.clone(),

@@ -56,6 +56,8 @@ pub(super) struct Instance {
     // What is reported.
     pub state: InstanceState,
     pub since_unix_ms: u64,
+    /// When what was found running had been started, by its runtime.
+    pub started_unix_ms: Option<u64>,
     pub reason: Option<String>,
     pub warnings: Vec<String>,
     pub progress: Option<u8>,
@@ -153,6 +155,7 @@ impl Instance {
             waiting: Vec::new(),
             state: InstanceState::Pending,
             since_unix_ms: now.unix_ms,
+            started_unix_ms: None,
             reason: None,
             warnings: Vec::new(),
             progress: None,
@@ -246,6 +249,10 @@ impl Instance {
             Some(Current { status: Status::Ended { decided: true, .. }, handle, .. })
                 if *handle == found.handle
         );
+        self.started_unix_ms = match found.status {
+            FoundStatus::Running { started_ms, .. } => Some(started_ms),
+            _ => None,
+        };
         let status = match found.status {
             FoundStatus::Created => Status::Created,
             FoundStatus::Running { .. } => Status::Running { since_ms },
@@ -292,7 +299,10 @@ impl Instance {
             return false;
         }
         if self.state != state {
-            self.since_unix_ms = now.unix_ms;
+            // What ran before this agent did is shown with its own time.
+            let started = self.started_unix_ms.take();
+            let own = started.filter(|_| state == InstanceState::Running);
+            self.since_unix_ms = own.unwrap_or(now.unix_ms);
         }
         self.state = state;
         self.reason = reason;

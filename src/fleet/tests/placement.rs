@@ -70,7 +70,7 @@ fn the_least_loaded_nodes_are_chosen_then_the_ones_with_memory_then_by_name() {
         reason(&fleet, "third", "b"),
         "least loaded: it has 0 instances"
     );
-    let passed = "others are less loaded (it has 1 instance)";
+    let passed = "enough others were chosen (it has 1 instance)";
     assert_eq!(reason(&fleet, "third", "a"), passed);
     // All have one now, and memory decides.
     let mut hungry = replicas("hungry", 1);
@@ -137,7 +137,7 @@ fn requirements_are_read_as_they_are_written() {
 }
 
 #[test]
-fn a_label_decides_as_a_capability_does_and_wins_over_it() {
+fn a_label_decides_as_a_capability_does_and_never_overrules_one() {
     let mut fleet = three();
     apply(
         &mut fleet,
@@ -150,7 +150,10 @@ fn a_label_decides_as_a_capability_does_and_wins_over_it() {
     assert_eq!(placed(&fleet, "web"), names(&[]));
     let own = facts(&[("process", "1"), ("zone", "lab")]);
     apply(&mut fleet, described("b", own));
-    assert_eq!(placed(&fleet, "web"), names(&[]));
+    assert_eq!(placed(&fleet, "web"), names(&["b"]));
+    // A fact is not to be overruled by a word; a label that was there before may still go.
+    let refused = refuse(&mut fleet, labelled("b", "zone", Some("shop")));
+    assert!(matches!(refused, Refusal::Invalid(m) if m.contains("`zone`")));
     apply(&mut fleet, labelled("b", "zone", None));
     assert_eq!(placed(&fleet, "web"), names(&["b"]));
 }
