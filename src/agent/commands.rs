@@ -2,7 +2,7 @@
 
 use super::{AgentEnd, logs, node::Node};
 use crate::{
-    contract::{CommandBody, CommandResult, Seq},
+    contract::{CommandBody, CommandResult, Kind, Seq},
     model::{CommandKind, CommandOutcome},
     supervisor::{Input, LocalOrder},
 };
@@ -151,11 +151,9 @@ impl Node {
             );
             let outcome = sending.await;
             streams.fetch_sub(1, Ordering::Relaxed);
-            if let Some(m) = sender.message(
-                crate::contract::Kind::Result,
-                &CommandResult { id, outcome },
-            ) {
-                publisher.send(m).await;
+            let result = CommandResult { id, outcome };
+            if !sender.post(&publisher, Kind::Result, None, &result) {
+                tracing::warn!("outbox is full, a result was dropped");
             }
         });
     }

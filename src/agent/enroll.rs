@@ -223,9 +223,7 @@ fn ask(token: &JoinToken, sender: &Sender, publisher: &Publisher) {
         hostname: super::facts::hostname(),
         agent_version: crate::VERSION.to_owned(),
     };
-    if let Some(message) = sender.message(Kind::Enroll, &body) {
-        publisher.publish(message);
-    }
+    sender.post(publisher, Kind::Enroll, None, &body);
 }
 
 /// The answer, when it is genuine and about this machine.
@@ -368,5 +366,5 @@ impl LoginSource for NodeLogin {
 /// A machine that joins has no name yet: part of its key tells it from others.
 fn client_id(sender: &Sender) -> String {
     let key = sender.key().public().to_string();
-    format!("join-{}", key.chars().take(16).collect::<String>())
+    format!("join_{}", key.chars().take(16).collect::<String>())
 }

@@ -54,10 +54,12 @@ pub(super) async fn send(
                 lines: std::mem::take(&mut batch),
             };
             bytes = 0;
-            if let Some(message) = sender.detailed(Kind::Logs, &instance, &body)
-                && !publisher.send(message).await
-            {
-                return;
+            while !sender.post(&publisher, Kind::Logs, Some(&instance), &body) {
+                if publisher.is_closed() {
+                    return;
+                }
+                // Slower than it writes: its own rotation bounds what is lost.
+                time::sleep(GATHER).await;
             }
         }
     };

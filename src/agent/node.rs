@@ -51,6 +51,8 @@ pub(super) struct Node {
     cfg: NodeConfig,
     /// Generation that is on the disk.
     stored_generation: u64,
+    /// The assignment in effect; stored again when that failed.
+    latest: Option<Assignment>,
     stored: mpsc::Receiver<Result<u64, String>>,
     to_store: mpsc::Sender<Assignment>,
     connected: bool,
@@ -79,7 +81,8 @@ impl Node {
             store.instances_dir(),
             replies_in,
         )?;
-        let memory = store.memory()?;
+        let assignment = store.assignment()?;
+        let memory = store.memory(assignment.as_ref())?;
         let kinds: BTreeSet<RuntimeKind> = engines.kinds().into_iter().collect();
         let restarts = memory.restarts_done.clone();
         let supervisor = Supervisor::new(sender.node.clone(), &kinds, restarts, clock::seed());
@@ -100,6 +103,7 @@ impl Node {
             reporter: Reporter::default(),
             cfg: NodeConfig::default(),
             stored_generation: 0,
+            latest: None,
             stored,
             to_store,
             connected: false,
@@ -109,13 +113,14 @@ impl Node {
             end: None,
             store,
         };
-        if let Some(assignment) = node.store.assignment()? {
+        if let Some(assignment) = assignment {
             info!(
                 generation = assignment.generation,
                 "starting from the assignment on disk"
             );
             node.cfg = assignment.cfg.clone();
             node.stored_generation = assignment.generation;
+            node.latest = Some(assignment.clone());
             node.step(Input::Assigned(assignment));
         }
         Ok(node)
@@ -134,7 +139,10 @@ impl Node {
                 },
                 Some(reply) = self.replies.recv() => self.reply(reply),
                 Some(stored) = self.stored.recv() => self.assignment_stored(stored),
-                _ = listing.tick() => self.list_everything(),
+                _ = listing.tick() => {
+                    self.store_again();
+                    self.list_everything();
+                }
                 () = time::sleep_until(wake) => self.woken(),
             }
             self.publish_state();
@@ -242,8 +250,11 @@ impl Node {
     }
 
     pub(super) fn say(&self, kind: Kind, body: &impl serde::Serialize) {
-        if let Some(message) = self.sender.message(kind, body) {
-            self.publisher.publish(message);
+        if !self.sender.post(&self.publisher, kind, None, body) {
+            warn!(
+                kind = kind.as_str(),
+                "outbox is full, a message was dropped"
+            );
         }
     }
 
@@ -295,7 +306,19 @@ impl Node {
         if assignment.generation > self.stored_generation {
             let _ = self.to_store.send(assignment.clone()).await;
         }
+        self.latest = Some(assignment.clone());
         self.step(Input::Assigned(assignment));
+    }
+
+    /// The disk was full; perhaps it is not any more.
+    fn store_again(&mut self) {
+        let unstored = self
+            .latest
+            .iter()
+            .find(|a| a.generation > self.stored_generation);
+        if let Some(assignment) = unstored {
+            let _ = self.to_store.try_send(assignment.clone());
+        }
     }
 
     fn assignment_stored(&mut self, stored: Result<u64, String>) {

@@ -1,5 +1,6 @@
 //! When the observed state is published: at once when it changed, but not more often than every
-//! 100 ms, so that a burst of changes is one message.
+//! 100 ms, and a large one less often still (4 ms more for each KiB), so that a burst of changes is
+//! one message.
 
 use crate::{contract::State, identity::sha256_hex};
 
@@ -12,6 +13,8 @@ pub(super) struct Reporter {
     published_ms: Option<u64>,
     wanted: bool,
     digest: String,
+    /// Bytes of what was published last.
+    size: usize,
 }
 
 impl Reporter {
@@ -29,8 +32,10 @@ impl Reporter {
 
     /// When [`Reporter::take`] is worth calling, `None` when nothing is wanted.
     pub(super) fn due_ms(&self) -> Option<u64> {
-        self.wanted
-            .then(|| self.published_ms.map_or(0, |at| at + GAP_MS))
+        self.wanted.then(|| {
+            self.published_ms
+                .map_or(0, |at| at + GAP_MS + self.size as u64 / 256)
+        })
     }
 
     /// The state to publish at `now`, when it is time and something differs.
@@ -43,7 +48,7 @@ impl Reporter {
         if self.published.as_ref() == Some(&state) {
             return None;
         }
-        self.digest = digest(&state);
+        (self.digest, self.size) = digest(&state);
         self.published = Some(state.clone());
         self.published_ms = Some(now);
         Some(state)
@@ -55,10 +60,12 @@ impl Reporter {
     }
 }
 
-fn digest(state: &State) -> String {
-    let mut hex = sha256_hex(&serde_json_canonicalizer::to_vec(state).unwrap_or_default());
+/// Digest and size.
+fn digest(state: &State) -> (String, usize) {
+    let text = serde_json_canonicalizer::to_vec(state).unwrap_or_default();
+    let mut hex = sha256_hex(&text);
     hex.truncate(8);
-    hex
+    (hex, text.len())
 }
 
 #[cfg(test)]
@@ -78,8 +85,9 @@ mod tests {
         r.want();
         assert!(r.take(1_001, || state(2)).is_none());
         r.want();
-        assert_eq!(r.due_ms(), Some(1_100));
-        assert_eq!(r.take(1_100, || state(3)).unwrap().generation, 3);
+        let due = r.due_ms().unwrap();
+        assert!((1_100..1_110).contains(&due));
+        assert_eq!(r.take(due, || state(3)).unwrap().generation, 3);
         r.want();
         assert!(r.take(1_300, || state(3)).is_none(), "nothing differs");
         r.forget();

@@ -4,7 +4,7 @@ use crate::{
     contract::{self, Kind, Seq, SessionStatus, Status, Topics},
     identity::SigningKey,
     model::Name,
-    mqtt::Outgoing,
+    mqtt::{Outgoing, Publisher},
 };
 use serde::Serialize;
 use std::sync::{
@@ -22,18 +22,26 @@ pub(super) struct Sender {
     count: AtomicU64,
     /// Of the connection that is being made or stands.
     session: Mutex<Seq>,
+    order: Mutex<()>,
 }
 
 impl Sender {
-    pub(super) fn new(node: Name, topics: Topics, key: SigningKey, start: u64) -> Sender {
+    /// `(start, count)` is where its numbers begin.
+    pub(super) fn new(
+        node: Name,
+        topics: Topics,
+        key: SigningKey,
+        (start, count): (u64, u64),
+    ) -> Sender {
         let session = Mutex::new(Seq { start, count: 0 });
         Sender {
             node,
             topics,
             key,
             start,
-            count: AtomicU64::new(1),
+            count: AtomicU64::new(count),
             session,
+            order: Mutex::default(),
         }
     }
 
@@ -89,18 +97,35 @@ impl Sender {
         )
     }
 
+    /// Seals a message of `kind`, about `detail` where there is one, and puts it into the outbox:
+    /// both under one lock, since a later number must not overtake an earlier one. `false`: there
+    /// is no room now, nothing was sent.
+    pub(super) fn post(
+        &self,
+        publisher: &Publisher,
+        kind: Kind,
+        detail: Option<&Name>,
+        body: &impl Serialize,
+    ) -> bool {
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        if !publisher.has_room() {
+            return false;
+        }
+        let message = match detail {
+            Some(detail) => self.detailed(kind, detail, body),
+            None => self.message(kind, body),
+        };
+        // What cannot be sealed was logged, and would not become better.
+        message.is_none_or(|m| publisher.publish(m))
+    }
+
     /// A message of `kind`.
-    pub(super) fn message(&self, kind: Kind, body: &impl Serialize) -> Option<Outgoing> {
+    fn message(&self, kind: Kind, body: &impl Serialize) -> Option<Outgoing> {
         self.sealed(self.topics.of(kind, &self.node), kind, self.next(1), body)
     }
 
     /// A message of `kind` about one instance or metric.
-    pub(super) fn detailed(
-        &self,
-        kind: Kind,
-        detail: &Name,
-        body: &impl Serialize,
-    ) -> Option<Outgoing> {
+    fn detailed(&self, kind: Kind, detail: &Name, body: &impl Serialize) -> Option<Outgoing> {
         self.sealed(
             self.topics.detailed(kind, &self.node, detail),
             kind,

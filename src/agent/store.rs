@@ -109,11 +109,20 @@ impl Store {
         Ok(SigningKey::open_or_create(&self.dir.join("node.key"))?)
     }
 
-    pub(super) fn count_start(&self) -> Result<u64, StoreError> {
-        Ok(StartCounter::next(
-            &self.dir.join("starts"),
-            clock::unix_ms(),
-        )?)
+    /// This start's number. A disk that is full must not keep a board from running what it is
+    /// assigned: then the number is not kept, and messages are counted from the clock instead of
+    /// from one, so that they are not taken for old ones. The second value is where to count from.
+    pub(super) fn count_start(&self) -> Result<(u64, u64), StoreError> {
+        let path = self.dir.join("starts");
+        match StartCounter::next(&path, clock::unix_ms()) {
+            Ok(start) => Ok((start, 1)),
+            Err(error) if error.is_full() => {
+                tracing::error!(%error, "the disk is full, going on without keeping this start");
+                let last = identity::read_optional(&path)?.and_then(|t| t.trim().parse().ok());
+                Ok((last.unwrap_or(0) + 1, clock::unix_ms()))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) fn membership(&self) -> Result<Option<Membership>, StoreError> {
@@ -128,8 +137,24 @@ impl Store {
         self.read("assignment.json")
     }
 
-    pub(super) fn memory(&self) -> Result<Memory, StoreError> {
-        Ok(self.read("memory.json")?.unwrap_or_default())
+    /// What was remembered; when it is damaged, as if every restart that `assigned` asks for had
+    /// been carried out: what runs must not be restarted for it.
+    pub(super) fn memory(&self, assigned: Option<&Assignment>) -> Result<Memory, StoreError> {
+        let was_there = self.dir.join("memory.json").exists();
+        if let Some(memory) = self.read("memory.json")? {
+            return Ok(memory);
+        }
+        let mut memory = Memory::default();
+        for i in assigned
+            .filter(|_| was_there)
+            .iter()
+            .flat_map(|a| &a.instances)
+        {
+            memory
+                .restarts_done
+                .insert(i.workload.name.clone(), i.restart_count);
+        }
+        Ok(memory)
     }
 
     /// For writing from another thread.

@@ -290,7 +290,7 @@ impl Connection<'_> {
             return Err(End::Denied);
         }
         if let Some(bucket) = &mut self.bucket
-            && let Err(until) = bucket.take(Instant::now())
+            && let Err(until) = bucket.take(Instant::now(), publish.payload.len())
         {
             hub.meter.throttled.one();
             self.waiting_until = Some(until);

@@ -136,14 +136,7 @@ async fn enter(
         clean: connect.clean,
         will: connect.will,
     };
-    let attachment = hub.attach(newcomer).map_err(|_| {
-        tracing::warn!(
-            client = id,
-            principal,
-            "client id belongs to another principal"
-        );
-        ConnectCode::NotAuthorized
-    })?;
+    let attachment = hub.attach(newcomer);
     if let Some(old) = &attachment.replaced {
         hub.meter.takeovers.one();
         // The old connection's will is published here and not in its own task: "offline" must

@@ -38,6 +38,8 @@ const COMPLAINTS: usize = 1024;
 pub struct Hub {
     /// The bounds.
     pub limits: Limits,
+    /// For sessions of principals without limits.
+    roomy: Limits,
     /// The counts.
     pub meter: Meter,
     shared: Mutex<Shared>,
@@ -47,7 +49,8 @@ pub struct Hub {
 }
 
 struct Shared {
-    by_id: HashMap<Arc<str>, Arc<Session>>,
+    /// By principal and client id: nobody can take or block the client id of somebody else.
+    by_id: HashMap<(Arc<str>, Arc<str>), Arc<Session>>,
     by_key: HashMap<Key, Arc<Session>>,
     index: SubscriptionIndex,
     retained: RetainedStore,
@@ -65,6 +68,9 @@ pub struct Session {
     id: Arc<str>,
     principal: Arc<str>,
     persistent: bool,
+    /// Its queue may grow far: a controller hears every node of its fleet, and all at once after
+    /// a restart.
+    roomy: bool,
     /// There is something to write.
     pub wake: Notify,
     body: Mutex<Body>,
@@ -141,16 +147,17 @@ pub struct Newcomer<'a> {
     pub will: Option<Will>,
 }
 
-/// The client id belongs to another principal.
-#[derive(Debug, PartialEq, Eq)]
-pub struct NotYours;
-
 impl Hub {
     /// No sessions, nothing retained.
     pub fn new(limits: Limits) -> Hub {
         let retained = RetainedStore::new(limits.retained_messages, limits.retained_bytes);
         Hub {
             budget: Arc::new(Budget::new(limits.queue_bytes_total)),
+            roomy: Limits {
+                queue_messages: limits.queue_messages.saturating_mul(200),
+                queue_bytes: limits.queue_bytes.saturating_mul(16),
+                ..limits.clone()
+            },
             limits,
             meter: Meter::default(),
             shared: Mutex::new(Shared {
@@ -168,7 +175,7 @@ impl Hub {
     }
 
     /// Gives a client its session: the one that it left, or a fresh one.
-    pub fn attach(&self, newcomer: Newcomer<'_>) -> Result<Attachment, NotYours> {
+    pub fn attach(&self, newcomer: Newcomer<'_>) -> Attachment {
         let live = Arc::new(Live {
             kicked: Notify::new(),
             reason: OnceLock::new(),
@@ -176,10 +183,8 @@ impl Hub {
         });
         let mut shared = lock(&self.shared);
         let mut replaced = None;
-        if let Some(session) = shared.by_id.get(newcomer.id).cloned() {
-            if *session.principal != *newcomer.principal {
-                return Err(NotYours);
-            }
+        let slot = (newcomer.principal.into(), newcomer.id.into());
+        if let Some(session) = shared.by_id.get(&slot).cloned() {
             let mut body = lock(&session.body);
             replaced = body.live.take();
             if let Some(since) = body.absent_since.take() {
@@ -198,12 +203,12 @@ impl Hub {
                 body.state.resume();
                 body.live = Some(live.clone());
                 drop(body);
-                return Ok(Attachment {
+                return Attachment {
                     session,
                     live,
                     present: true,
                     replaced,
-                });
+                };
             }
             drop(body);
             shared.remove(&session);
@@ -211,9 +216,10 @@ impl Hub {
         shared.last_key += 1;
         let session = Arc::new(Session {
             key: shared.last_key,
-            id: newcomer.id.into(),
-            principal: newcomer.principal.into(),
+            id: slot.1.clone(),
+            principal: slot.0.clone(),
             persistent: !newcomer.clean,
+            roomy: newcomer.rights.unlimited,
             wake: Notify::new(),
             body: Mutex::new(Body {
                 state: SessionState::new(self.budget.clone()),
@@ -221,14 +227,14 @@ impl Hub {
                 absent_since: None,
             }),
         });
-        shared.by_id.insert(session.id.clone(), session.clone());
+        shared.by_id.insert(slot, session.clone());
         shared.by_key.insert(session.key, session.clone());
-        Ok(Attachment {
+        Attachment {
             session,
             live,
             present: false,
             replaced,
-        })
+        }
     }
 
     /// A connection leaves its session, unless another one has it already.
@@ -380,7 +386,12 @@ impl Hub {
             qos,
             retain: false, // MQTT-3.3.1-9
         };
-        match body.state.push(delivery, &self.limits) {
+        let limits = if session.roomy {
+            &self.roomy
+        } else {
+            &self.limits
+        };
+        match body.state.push(delivery, limits) {
             Push::Queued => session.wake.notify_one(),
             Push::Full => {
                 self.meter.dropped.one();
@@ -536,12 +547,10 @@ impl Shared {
         if self.by_key.remove(&session.key).is_none() {
             return;
         }
-        if self
-            .by_id
-            .get(&session.id)
-            .is_some_and(|current| current.key == session.key)
-        {
-            self.by_id.remove(&session.id);
+        let slot = (session.principal.clone(), session.id.clone());
+        let current = self.by_id.get(&slot);
+        if current.is_some_and(|current| current.key == session.key) {
+            self.by_id.remove(&slot);
         }
         let mut body = lock(&session.body);
         for (filter, _) in std::mem::take(&mut body.state.subscriptions) {

@@ -72,7 +72,10 @@ pub(super) fn one<T: Serialize>(
         .iter()
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| {
-            let value = value.replace('\n', &format!("\n{:width$}  ", ""));
+            let lines = value.split('\n').map(visible).collect::<Vec<_>>();
+            let value = lines
+                .join("\n")
+                .replace('\n', &format!("\n{:width$}  ", ""));
             format!("{name:width$}  {value}\n")
         })
         .collect();

@@ -46,7 +46,9 @@
 //! signed bytes = topic "\n" canonical-json(object without "sig")
 //! ```
 //!
-//! A reader refuses, counts, and otherwise ignores: a payload that is too large or not an object;
+//! A reader refuses, counts, and otherwise ignores: a payload that is too large
+//! ([`Kind::max_payload`]: 8 KiB of `heartbeat`, `status`, `cfg`, `enroll`, `welcome`; 16 KiB of
+//! `event`; 64 KiB of `metadata`, `result`; else 1 MiB) or not an object;
 //! another `v`; a missing field (it names it); a `from` that is not the topic's node (agents) or
 //! `controller`; a signature that does not verify; a `seq` that is not newer (compared as a pair)
 //! than the last one from that sender on that topic. The same message again, as a broker sends a

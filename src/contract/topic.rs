@@ -85,6 +85,18 @@ impl Kind {
         }
     }
 
+    /// Bytes that a reader takes of it: much less than a message may have, where much less is
+    /// plenty, since what is taken is kept.
+    pub fn max_payload(self) -> usize {
+        use Kind::*;
+        match self {
+            Heartbeat | Status | Cfg | Enroll | Welcome | Telemetry => 8 * 1024,
+            Event => 16 * 1024,
+            Metadata | Result => 64 * 1024,
+            State | Logs | Assignment | Command | Access => super::MAX_PAYLOAD,
+        }
+    }
+
     /// The topic has a third level: the metric or the instance.
     fn has_detail(self) -> bool {
         matches!(self, Kind::Telemetry | Kind::Logs)

@@ -144,6 +144,11 @@ impl Core<'_> {
                     answers.push((answer, result));
                 }
                 Input::Told(change) => {
+                    if let Change::NodePresenceChanged { node, presence, .. } = &change
+                        && *presence == crate::model::Presence::Online
+                    {
+                        self.presence.began(node, now);
+                    }
                     if let Err(error) = apply(&mut fleet, None, change)
                         && error != Refusal::Unchanged
                     {

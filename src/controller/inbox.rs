@@ -1,6 +1,9 @@
 //! What agents say: taken only when it proves to be theirs, and newer.
 
-use super::state::{Controller, Input};
+use super::{
+    plain,
+    state::{Controller, Input},
+};
 use crate::{
     contract::{
         CommandResult, Enroll, Event, Freshness, HeartbeatBody, Kind, Logs, Metadata, ReplayGuard,
@@ -60,6 +63,9 @@ impl Inbox {
         if !parsed.kind.from_agent() {
             return Err("topic");
         }
+        if payload.len() > parsed.kind.max_payload() {
+            return Err("too_large");
+        }
         let message = Unverified::parse(payload).map_err(|e| e.kind())?;
         if message.from() != node.as_str() {
             return Err("sender");
@@ -102,7 +108,8 @@ impl Inbox {
                 return Ok(());
             }
             Kind::Metadata => {
-                let facts: Metadata = message.read().map_err(bad)?;
+                let mut facts: Metadata = message.read().map_err(bad)?;
+                plain::facts(&mut facts);
                 self.tell(Input::Told(Change::NodeDescribed {
                     node: node.clone(),
                     facts,
@@ -110,18 +117,15 @@ impl Inbox {
                 .await;
             }
             Kind::State => {
-                let State {
-                    generation,
-                    instances,
-                    engines,
-                } = message.read().map_err(bad)?;
-                let change = Change::StateReported {
+                let mut state: State = message.read().map_err(bad)?;
+                plain::state(&mut state);
+                self.tell(Input::Told(Change::StateReported {
                     node: node.clone(),
-                    generation,
-                    instances,
-                    engines,
-                };
-                self.tell(Input::Told(change)).await;
+                    generation: state.generation,
+                    instances: state.instances,
+                    engines: state.engines,
+                }))
+                .await;
             }
             Kind::Heartbeat => {
                 let body: HeartbeatBody = message.read().map_err(bad)?;
@@ -153,7 +157,8 @@ impl Inbox {
                     .as_ref()
                     .map(|w| format!("{w} on "))
                     .unwrap_or_default();
-                let message = format!("{about}{node}: {message}");
+                let message = plain::text(&format!("{about}{node}: {message}"), 1_024);
+                let event = plain::text(&event, 64);
                 c.events.publish(FleetEvent {
                     at,
                     event: format!("agent_{event}"),
@@ -239,7 +244,7 @@ impl Inbox {
             node: node.clone(),
             key: body.key.clone(),
             token: body.token,
-            hostname: body.hostname.chars().take(128).collect(),
+            hostname: plain::text(&body.hostname, 128),
             approve: c.auto_approve,
         };
         match c.change(None, change).await {

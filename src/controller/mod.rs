@@ -21,6 +21,7 @@ mod live;
 mod local;
 mod outbox;
 mod pending;
+mod plain;
 mod run;
 mod state;
 

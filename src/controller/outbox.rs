@@ -10,7 +10,10 @@ use crate::{
     mqtt::{Outgoing, Publisher},
 };
 use serde::Serialize;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// The controller's voice.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub struct Outbox {
     start: u64,
     count: AtomicU64,
     publisher: std::sync::OnceLock<Publisher>,
+    order: Mutex<()>,
 }
 
 impl Outbox {
@@ -33,6 +37,7 @@ impl Outbox {
             start,
             count: AtomicU64::new(1),
             publisher,
+            order: Mutex::default(),
         }
     }
 
@@ -55,6 +60,8 @@ impl Outbox {
     }
 
     fn send(&self, kind: Kind, topic: String, body: &impl Serialize) {
+        // Numbered and queued under one lock: a later number must not overtake an earlier one.
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         match contract::seal(&topic, CONTROLLER, self.next(), &self.key, body) {
             Ok(payload) => self.publish(kind, topic, payload),
             Err(error) => tracing::error!(topic, %error, "message cannot be sent"),

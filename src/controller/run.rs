@@ -366,14 +366,14 @@ impl LoginSource for ControllerLogin {
     }
 }
 
-/// One controller per prefix: two fleets may share an external broker.
+/// One controller per prefix: two fleets may share an external broker. No node can be called so.
 fn client_id(prefix: &str) -> String {
     let safe: String = prefix
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .take(40)
         .collect();
-    format!("controller-{safe}")
+    format!("controller_{safe}")
 }
 
 type Session = tokio::sync::mpsc::Receiver<SessionEvent>;

@@ -59,6 +59,12 @@ impl Presence {
         })
     }
 
+    /// A session of `node` has begun: from now on it must be heard.
+    pub fn began(&mut self, node: &Name, now: u64) {
+        self.heard.insert(node.clone(), now);
+        self.quiet.remove(node);
+    }
+
     /// It was removed.
     pub fn forget(&mut self, node: &Name) {
         self.heard.remove(node);

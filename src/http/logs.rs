@@ -2,6 +2,7 @@
 
 use super::{auth::Caller, problem::ApiError, workloads::named};
 use crate::{
+    contract::Seq,
     controller::Controller,
     identity::{Role, random_id},
     model::{CommandKind, CommandOutcome, CommandSpec, LogLine, LogQuery, Name, Presence},
@@ -20,6 +21,8 @@ use utoipa::IntoParams;
 
 /// A follow lease: asked for again when two thirds of it are over.
 const LEASE: Duration = Duration::from_secs(30);
+/// Leases in a row that may fail before a follower is told.
+const MAX_TRIES: u32 = 20;
 /// How long to wait for a node that does not answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -71,6 +74,7 @@ pub(super) async fn logs(
             part: part.clone(),
             lines: lines.clone(),
             cursor: None,
+            tries: 0,
         };
         tokio::spawn(reader.run());
     }
@@ -117,12 +121,23 @@ struct Reader {
     lines: mpsc::Sender<Bytes>,
     /// Last line that was passed on.
     cursor: Option<u64>,
+    /// Leases in a row that failed.
+    tries: u32,
 }
 
 impl Reader {
     async fn run(mut self) {
         loop {
             let ended = self.lease().await;
+            // Right after an agent's start its instances are not known yet.
+            if let (Err(_), true, true) = (&ended, self.part.follow, self.cursor.is_some())
+                && !self.lines.is_closed()
+                && self.tries < MAX_TRIES
+            {
+                self.tries += 1;
+                time::sleep(Duration::from_millis(500)).await;
+                continue;
+            }
             match ended {
                 Err(error) => {
                     let error = Line {
@@ -142,10 +157,19 @@ impl Reader {
     /// One command: everything that is kept, or what comes until the lease is over.
     async fn lease(&mut self) -> Result<(), String> {
         let c = self.controller.clone();
-        let presence = c.fleet().node(self.node.as_str()).map(|n| n.presence);
-        if presence != Some(Presence::Online) {
-            return Err(format!("{} is not online", self.node));
-        }
+        // Who follows waits for a node that comes back; who only reads is told.
+        let begun = self.cursor.is_some() && self.part.follow;
+        let mut changed = c.changed.subscribe();
+        let session = loop {
+            match self.session() {
+                Some(session) => break session,
+                None if !begun => return Err(format!("{} is not online", self.node)),
+                None => tokio::select! {
+                    _ = changed.changed() => {}
+                    () = self.lines.closed() => return Ok(()),
+                },
+            }
+        };
         let id = random_id().map_err(|e| e.to_string())?;
         let (batches, mut queue) = mpsc::channel::<Vec<LogLine>>(64);
         let result = c
@@ -164,7 +188,7 @@ impl Reader {
             logs: Some(query),
         };
         c.outbox.command(&id, &self.node, order);
-        let outcome = self.pump(&mut queue, result).await;
+        let outcome = self.pump(&mut queue, result, session).await;
         c.pending.forget(&id);
         outcome
     }
@@ -173,7 +197,9 @@ impl Reader {
         &mut self,
         queue: &mut mpsc::Receiver<Vec<LogLine>>,
         mut result: tokio::sync::oneshot::Receiver<CommandOutcome>,
+        session: Seq,
     ) -> Result<(), String> {
+        let mut changed = self.controller.changed.subscribe();
         let patience = if self.part.follow {
             LEASE + ANSWER
         } else {
@@ -195,13 +221,27 @@ impl Reader {
                         Err(_) => Err("the reader did not keep up; ask again".into()),
                     },
                 },
+                // The agent was restarted, or is gone: what it had been asked is forgotten there.
+                _ = changed.changed(), if self.part.follow => {
+                    if self.session() != Some(session) {
+                        return Ok(());
+                    }
+                }
                 () = &mut quiet => return Err(format!("{} does not answer", self.node)),
                 () = self.lines.closed() => return Ok(()),
             }
         }
     }
 
+    /// The node's session, while it is online.
+    fn session(&self) -> Option<Seq> {
+        let fleet = self.controller.fleet();
+        let node = fleet.node(self.node.as_str())?;
+        (node.presence == Presence::Online).then_some(node.session)
+    }
+
     async fn pass_on(&mut self, batch: &[LogLine]) -> bool {
+        self.tries = 0;
         let mut bytes = Vec::new();
         for line in batch {
             self.cursor = Some(self.cursor.unwrap_or(0).max(line.time_ns));

@@ -121,9 +121,14 @@ impl Publisher {
         sent
     }
 
-    /// The same, waiting for room. `false`: the session has ended.
-    pub async fn send(&self, message: Outgoing) -> bool {
-        self.orders.send(Order::Publish(message)).await.is_ok()
+    /// There is room in the outbox.
+    pub fn has_room(&self) -> bool {
+        self.orders.capacity() > 0
+    }
+
+    /// The session has ended.
+    pub fn is_closed(&self) -> bool {
+        self.orders.is_closed()
     }
 
     /// Breaks the connection and makes a new one with a new login, at once.

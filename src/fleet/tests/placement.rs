@@ -2,10 +2,10 @@
 
 use super::{
     applied, apply, described, every, facts, join, join_with, labelled, name, names, placed,
-    presence, replicas, requires, three, workload,
+    presence, refuse, replicas, requires, three, workload,
 };
 use crate::{
-    fleet::{Candidate, Fleet, place},
+    fleet::{Candidate, Fleet, Refusal, place},
     model::{Name, Presence, Run, RuntimeKind, Workload},
 };
 use proptest::prelude::*;

@@ -1,0 +1,100 @@
+//! Texts from nodes, made harmless before anybody keeps or shows them: no control characters
+//! (which drive terminals and break log lines), and no more than a person would read.
+
+use crate::{contract::State, model::NodeFacts};
+use std::collections::BTreeMap;
+
+/// Entries of a list or map of facts.
+const MAX_ENTRIES: usize = 64;
+
+/// At most `max` bytes of `text`, control characters turned into spaces.
+pub(super) fn text(text: &str, max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(max));
+    for c in text.chars() {
+        let c = if c.is_control() { ' ' } else { c };
+        if out.len() + c.len_utf8() > max {
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn clean(field: &mut String, max: usize) {
+    if field.len() > max || field.chars().any(char::is_control) {
+        *field = text(field, max);
+    }
+}
+
+fn clean_map(map: &mut BTreeMap<String, String>) {
+    let all = std::mem::take(map).into_iter().take(MAX_ENTRIES);
+    *map = all.map(|(k, v)| (text(&k, 128), text(&v, 256))).collect();
+}
+
+/// What a node says that it is.
+pub(super) fn facts(facts: &mut NodeFacts) {
+    for field in [
+        &mut facts.agent_version,
+        &mut facts.arch,
+        &mut facts.os,
+        &mut facts.kernel,
+        &mut facts.hostname,
+    ] {
+        clean(field, 256);
+    }
+    facts.addresses.truncate(MAX_ENTRIES);
+    facts.addresses.iter_mut().for_each(|a| clean(a, 64));
+    facts.engines.truncate(8);
+    facts
+        .engines
+        .iter_mut()
+        .for_each(|e| clean(&mut e.version, 128));
+    clean_map(&mut facts.capabilities);
+    clean_map(&mut facts.labels);
+}
+
+/// What a node observes.
+pub(super) fn state(state: &mut State) {
+    state.engines.truncate(8);
+    state
+        .engines
+        .iter_mut()
+        .for_each(|e| clean(&mut e.version, 128));
+    for i in &mut state.instances {
+        clean(&mut i.version, 128);
+        clean(&mut i.spec_hash, 64);
+        if let Some(reason) = &mut i.reason {
+            clean(reason, 512);
+        }
+        if let Some(handle) = &mut i.handle {
+            clean(handle, 128);
+        }
+        i.warnings.truncate(8);
+        i.warnings.iter_mut().for_each(|w| clean(w, 512));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_drives_a_terminal_and_nothing_is_endless() {
+        assert_eq!(text("a\u{1b}]52;c\n", 100), "a ]52;c ");
+        assert_eq!(text("üüü", 5), "üü");
+        let mut f = NodeFacts {
+            os: "x".repeat(9_999),
+            ..NodeFacts::default()
+        };
+        f.labels = (0..500)
+            .map(|n| (format!("k{n}\r"), "v".repeat(999)))
+            .collect();
+        facts(&mut f);
+        assert_eq!((f.os.len(), f.labels.len()), (256, MAX_ENTRIES));
+        assert!(
+            f.labels
+                .iter()
+                .all(|(k, v)| !k.contains('\r') && v.len() == 256)
+        );
+    }
+}
