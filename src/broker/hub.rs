@@ -154,8 +154,8 @@ impl Hub {
         Hub {
             budget: Arc::new(Budget::new(limits.queue_bytes_total)),
             roomy: Limits {
-                queue_messages: limits.queue_messages.saturating_mul(200),
-                queue_bytes: limits.queue_bytes.saturating_mul(16),
+                queue_messages: limits.unlimited_queue_messages,
+                queue_bytes: limits.unlimited_queue_bytes,
                 ..limits.clone()
             },
             limits,

@@ -48,6 +48,11 @@ pub struct Limits {
     pub queue_messages: usize,
     /// Bytes that wait for one session.
     pub queue_bytes: usize,
+    /// Messages that wait for one session of a principal whose rights are unlimited: a controller
+    /// hears every node of its fleet, and all of them at once after a restart.
+    pub unlimited_queue_messages: usize,
+    /// Bytes that wait for such a session.
+    pub unlimited_queue_bytes: usize,
     /// Bytes that wait for all sessions together.
     pub queue_bytes_total: usize,
     /// Time for a TLS handshake.
@@ -81,6 +86,8 @@ impl Default for Limits {
             max_inflight: 32,
             queue_messages: 1000,
             queue_bytes: 4 << 20,
+            unlimited_queue_messages: 200_000,
+            unlimited_queue_bytes: 64 << 20,
             queue_bytes_total: 128 << 20,
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(10),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 async fn a_slow_qos_0_reader_loses_messages_and_blocks_nobody() {
     let server = Server::with(Limits {
         queue_messages: 50,
+        unlimited_queue_messages: 50,
         ..Limits::default()
     })
     .await;
@@ -37,6 +38,7 @@ async fn a_slow_qos_0_reader_loses_messages_and_blocks_nobody() {
 async fn a_slow_qos_1_reader_is_closed_and_its_will_is_fired() {
     let server = Server::with(Limits {
         queue_messages: 50,
+        unlimited_queue_messages: 50,
         ..Limits::default()
     })
     .await;
