@@ -171,3 +171,22 @@ fn the_description_of_the_api_has_every_route() {
     let printed = fleet.cli(["openapi"]).done().json();
     assert_eq!(printed, document);
 }
+
+#[test]
+fn many_commands_at_once_all_get_their_answer() {
+    let fleet = Fleet::start();
+    let agent = fleet.agent("board").start();
+    let path = format!("/api/v1/nodes/{}/command", agent.name);
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let answer = fleet
+                        .ask("POST", &path, Some(r#"{"command":"ping"}"#))
+                        .json();
+                    assert_eq!(answer["ok"], true, "{answer}");
+                }
+            });
+        }
+    });
+}

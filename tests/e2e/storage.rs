@@ -107,3 +107,23 @@ fn two_controllers_on_one_journal_are_one_too_many() {
         .arg(&fleet.data);
     super::harness::Ran::of(&mut command).failed(1, &["in use by another controller"]);
 }
+
+#[test]
+fn a_board_whose_disk_is_full_runs_what_it_is_assigned_all_the_same() {
+    let disk = SmallDisk::mount();
+    let fleet = Fleet::start();
+    let mut agent = fleet
+        .agent("board")
+        .data(&disk.path().join("agent"))
+        .start();
+    fleet.apply_wait(&sleeping("still")).done();
+    let before = agent.process("still");
+    disk.fill();
+    agent.daemon.kill9();
+    fleet.wait_node(&agent.name, "offline");
+    agent.launch_again();
+    fleet.wait_node(&agent.name, "online");
+    fleet.wait_running("still");
+    assert_eq!(agent.process("still").child, before.child);
+    disk.free();
+}

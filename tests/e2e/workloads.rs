@@ -7,7 +7,7 @@ use super::harness::{
 };
 use std::{
     io::{BufRead, BufReader},
-    process::Stdio,
+    process::{Child, Stdio},
     sync::mpsc,
     thread,
 };
@@ -58,29 +58,67 @@ fn logs_have_a_tail_and_can_be_followed() {
     assert_eq!(lines.len(), 2, "{tail}");
     assert!(lines.iter().all(|l| l.starts_with("1 line ")), "{tail}");
 
-    let mut follow = fleet.command();
-    follow
-        .args(["logs", "ticker", "-n", "1", "--follow"])
-        .stdout(Stdio::piped());
-    let mut follow = follow.spawn().expect("fleetctl logs");
-    let (send, lines) = mpsc::channel();
-    let out = BufReader::new(follow.stdout.take().expect("its output"));
-    let reading = thread::spawn(move || {
-        for line in out.lines().map_while(Result::ok) {
-            let number = line.rsplit(' ').next().and_then(|n| n.parse::<u32>().ok());
-            if number.is_none_or(|n| send.send(n).is_err()) {
-                return;
+    let follow = Follow::start(&fleet, "ticker");
+    follow.expect_in_row(10);
+}
+
+#[test]
+fn followed_logs_lose_and_double_nothing_over_restarts() {
+    let mut fleet = Fleet::start();
+    let mut agent = fleet.agent("board").start();
+    fleet.apply_wait(&counting("ticker", "1")).done();
+    let follow = Follow::start(&fleet, "ticker");
+    let first = follow.expect_in_row(3);
+    agent.daemon.kill9();
+    agent.launch_again();
+    let second = follow.expect_in_row(30);
+    assert_eq!(second, first + 3);
+    fleet.controller.kill9();
+    fleet.launch_again();
+    assert_eq!(follow.expect_in_row(30), second + 30);
+}
+
+/// `logs --follow` of a workload that counts its lines.
+struct Follow {
+    child: Child,
+    numbers: mpsc::Receiver<u32>,
+}
+
+impl Follow {
+    fn start(fleet: &Fleet, workload: &str) -> Follow {
+        let mut command = fleet.command();
+        command
+            .args(["logs", workload, "-n", "1", "--follow"])
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().expect("fleetctl logs");
+        let (send, numbers) = mpsc::channel();
+        let out = BufReader::new(child.stdout.take().expect("its output"));
+        thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                let number = line.rsplit(' ').next().and_then(|n| n.parse::<u32>().ok());
+                if number.is_none_or(|n| send.send(n).is_err()) {
+                    return;
+                }
             }
-        }
-    });
-    let next = || lines.recv_timeout(super::harness::PATIENCE);
-    let numbers: Vec<u32> = (0..10).map(|_| next().expect("a new line")).collect();
-    follow.kill().expect("an end");
-    follow.wait().expect("an end");
-    reading.join().expect("the reader");
-    let first = numbers[0];
-    let expected: Vec<u32> = (first..first + 10).collect();
-    assert_eq!(numbers, expected, "every line once, in order");
+        });
+        Follow { child, numbers }
+    }
+
+    /// So many lines, every one once and in order; the number of the first.
+    fn expect_in_row(&self, count: u32) -> u32 {
+        let next = || self.numbers.recv_timeout(super::harness::PATIENCE);
+        let got: Vec<u32> = (0..count).map(|_| next().expect("a new line")).collect();
+        let expected: Vec<u32> = (got[0]..got[0] + count).collect();
+        assert_eq!(got, expected, "every line once, in order");
+        got[0]
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 fn lives_through_its_verbs(engine: &str) {

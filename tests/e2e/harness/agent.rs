@@ -24,6 +24,7 @@ pub struct AgentSetup<'a> {
     token: Option<String>,
     namespace: Option<String>,
     flags: Vec<String>,
+    data: Option<PathBuf>,
 }
 
 impl<'a> AgentSetup<'a> {
@@ -36,6 +37,7 @@ impl<'a> AgentSetup<'a> {
             token: None,
             namespace: None,
             flags: Vec::new(),
+            data: None,
         }
     }
 
@@ -61,6 +63,12 @@ impl<'a> AgentSetup<'a> {
     }
 
     /// This token instead of a new one.
+    /// Keeps its data there.
+    pub fn data(mut self, data: &Path) -> Self {
+        self.data = Some(data.to_owned());
+        self
+    }
+
     pub fn token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
         self
@@ -84,7 +92,7 @@ impl<'a> AgentSetup<'a> {
     /// Starts it.
     pub fn launch(self) -> Agent {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let data = dir.path().join("agent");
+        let data = self.data.unwrap_or_else(|| dir.path().join("agent"));
         let token = self.token.unwrap_or_else(|| self.fleet.join_token());
         let engine = |wanted: bool, engine: fn() -> Engine| wanted.then(engine);
         let (docker, podman) = (
