@@ -31,6 +31,9 @@ use std::{
 };
 use tracing::{error, info, warn};
 
+/// Streams of events and log lines at once; fewer than connections, so that requests get through.
+const MAX_STREAMS: usize = 128;
+
 /// Why a controller cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ControllerError {
@@ -95,6 +98,7 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
         broker: std::sync::RwLock::new(broker.clone()),
         started_ms: now,
         data_dir: dir.clone(),
+        streams: Arc::new(tokio::sync::Semaphore::new(MAX_STREAMS)),
         changed: tokio::sync::watch::Sender::new(0),
     });
     let session = connect(&config, &controller, own_endpoint)?;

@@ -93,6 +93,8 @@ pub struct Controller {
     pub started_ms: u64,
     /// Where the admin token is.
     pub data_dir: PathBuf,
+    /// Streams (events, log lines) that may be open at once.
+    pub streams: Arc<tokio::sync::Semaphore>,
     /// Wakes who waits for the fleet to change.
     pub changed: tokio::sync::watch::Sender<u64>,
 }

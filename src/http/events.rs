@@ -37,6 +37,8 @@ pub(super) async fn events(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     caller.need(Role::Viewer)?;
     let part = part?.0;
+    let place = c.streams.clone().try_acquire_owned();
+    let place = place.map_err(|_| ApiError::too_many_streams())?;
     let resumed = headers
         .get("last-event-id")
         .and_then(|v| v.to_str().ok()?.parse().ok());
@@ -52,7 +54,8 @@ pub(super) async fn events(
             Err(RecvError::Lagged(_) | RecvError::Closed) => None,
         }
     });
-    let all = stream::iter(kept).chain(live).map(|e: NumberedEvent| {
+    let all = stream::iter(kept).chain(live).map(move |e: NumberedEvent| {
+        let _held = &place;
         let data = serde_json::to_string(&e).unwrap_or_default();
         Ok(Event::default().id(e.id.to_string()).data(data))
     });

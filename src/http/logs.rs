@@ -64,6 +64,8 @@ pub(super) async fn logs(
     caller.need(Role::Viewer)?;
     let part = part?.0;
     let workload = named("workload", &workload)?;
+    let place = c.streams.clone().try_acquire_owned();
+    let place = place.map_err(|_| ApiError::too_many_streams())?;
     let nodes = nodes(&c, &workload, part.node.as_deref())?;
     let (lines, queue) = mpsc::channel::<Bytes>(64);
     for node in nodes {
@@ -79,11 +81,9 @@ pub(super) async fn logs(
         tokio::spawn(reader.run());
     }
     drop(lines);
-    let body = stream::unfold(queue, |mut queue| async move {
-        queue
-            .recv()
-            .await
-            .map(|bytes| (Ok::<_, Infallible>(bytes), queue))
+    let body = stream::unfold((queue, place), |(mut queue, place)| async move {
+        let bytes = queue.recv().await?;
+        Some((Ok::<_, Infallible>(bytes), (queue, place)))
     });
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((kind, Body::from_stream(body)).into_response())

@@ -48,6 +48,11 @@ impl ApiError {
         }
     }
 
+    pub(super) fn too_many_streams() -> ApiError {
+        let detail = "too many streams are open; try again when some have ended";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
     pub(super) fn not_found(what: &'static str, name: &str) -> ApiError {
         Refusal::NotFound {
             what,

@@ -9,11 +9,16 @@ use crate::{
 };
 use axum::{Router, extract::Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
     time,
 };
@@ -22,6 +27,8 @@ use tower_service::Service;
 
 /// Connections at the same time.
 const MAX_CONNECTIONS: usize = 1_024;
+/// Of these, from one address: nobody keeps everybody else out.
+const MAX_PER_ADDRESS: usize = 256;
 /// For TLS, and for a request's headers.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -80,7 +87,7 @@ pub async fn serve(
         urls: Vec::new(),
         tasks: JoinSet::new(),
     };
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(Slots::default());
     let app = router(controller.clone());
     for l in listen {
         let bind = |source| HttpError::Bind {
@@ -108,17 +115,61 @@ pub async fn serve(
     Ok(served)
 }
 
+/// Who has how many connections.
+#[derive(Debug, Default)]
+struct Slots {
+    taken: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One connection's place; given back when it is dropped.
+struct Slot {
+    slots: Arc<Slots>,
+    address: IpAddr,
+}
+
+impl Slots {
+    /// A place, unless there are too many connections, or too many of this address.
+    fn take(self: &Arc<Slots>, address: IpAddr) -> Option<Slot> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.values().sum::<usize>() >= MAX_CONNECTIONS {
+            return None;
+        }
+        let count = taken.entry(address).or_default();
+        if *count >= MAX_PER_ADDRESS {
+            return None;
+        }
+        *count += 1;
+        Some(Slot {
+            slots: self.clone(),
+            address,
+        })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut taken = self
+            .slots
+            .taken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
+}
+
 async fn accept(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     app: Router,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
     shutdown: Shutdown,
 ) {
     loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            return;
-        };
         let accepted = tokio::select! {
             () = shutdown.wait() => return,
             accepted = listener.accept() => accepted,
@@ -126,6 +177,10 @@ async fn accept(
         let Ok((stream, remote)) = accepted else {
             // Out of file descriptors, most likely: give others the time to close some.
             time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        // Closed at once: who has so many open knows why.
+        let Some(slot) = slots.take(remote.ip()) else {
             continue;
         };
         let (tls, app, shutdown) = (tls.clone(), app.clone(), shutdown.clone());
