@@ -10,11 +10,15 @@ use crate::{
     supervisor::{Action, OpOutcome, OperationId},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
+
+/// How long until an engine that did not answer is asked again.
+const RETRY: Duration = Duration::from_secs(3);
 
 /// Something that came back from a runtime.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(super) enum Reply {
     Event(RuntimeKind, RuntimeEvent),
     /// Everything that it has.
     Listed(RuntimeKind, Result<Vec<Found>, RuntimeError>),
+    /// It is time to ask an engine again that did not answer.
+    Retry(RuntimeKind),
     /// One that was looked at.
     Looked(RuntimeKind, String, Result<Found, RuntimeError>),
     /// Its version.
@@ -43,6 +49,8 @@ pub(super) struct Engines {
     credentials: Arc<RegistryCredentials>,
     pulls: Arc<Semaphore>,
     replies: mpsc::Sender<Reply>,
+    /// Engines that did not answer and will be asked again.
+    retrying: BTreeSet<RuntimeKind>,
     /// Operations under way that may be given up: at most one per instance.
     under_way: BTreeMap<OperationId, Arc<Notify>>,
 }
@@ -71,6 +79,7 @@ impl Engines {
             credentials: Arc::new(credentials),
             pulls: Arc::new(Semaphore::new(config.parallel_pulls as usize)),
             replies,
+            retrying: BTreeSet::new(),
             under_way: BTreeMap::new(),
         };
         if config.processes {
@@ -167,6 +176,26 @@ impl Engines {
         self.ask(kind, |runtime, node| async move {
             Reply::Listed(kind, runtime.list(&node).await)
         });
+    }
+
+    /// Asks it again in a while, once: an engine that hangs keeps its stream of events open, so
+    /// that nothing else would tell when it answers again.
+    pub(super) fn list_later(&mut self, kind: RuntimeKind) {
+        if !self.retrying.insert(kind) {
+            return;
+        }
+        let replies = self.replies.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(RETRY).await;
+            let _ = replies.send(Reply::Retry(kind)).await;
+        });
+    }
+
+    /// The while is over.
+    pub(super) fn retry(&mut self, kind: RuntimeKind) {
+        self.retrying.remove(&kind);
+        self.ask_version(kind);
+        self.list(kind);
     }
 
     /// Asks a runtime for its version.

@@ -374,7 +374,11 @@ impl Node {
                 }
             }
             Reply::Listed(runtime, Ok(found)) => self.step(Input::Listed { runtime, found }),
-            Reply::Listed(kind, Err(error)) => self.engine_lost(kind, error.to_string()),
+            Reply::Listed(kind, Err(error)) => {
+                self.engine_lost(kind, error.to_string());
+                self.engines.list_later(kind);
+            }
+            Reply::Retry(kind) => self.engines.retry(kind),
             Reply::Looked(runtime, _, Ok(found)) => self.step(Input::Observed { runtime, found }),
             Reply::Looked(runtime, handle, Err(crate::runtime::RuntimeError::NotFound(_))) => {
                 self.step(Input::Gone { runtime, handle });
