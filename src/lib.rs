@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod broker;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod contract;

@@ -1,10 +1,14 @@
 //! The runtimes of this node, and carrying out what the supervisor decides.
 
+use super::{probe, store::Store};
 use crate::{
     config::AgentConfig,
-    model::{EngineFact, Name, RuntimeKind},
+    model::{
+        EngineFact, HealthCheck, Hook, LogLine, LogQuery, Name, RuntimeKind, Unmanaged,
+        template::of_environment,
+    },
     runtime::{
-        CredentialsError, Found, Progress, RegistryCredentials, Runtime, RuntimeError,
+        CredentialsError, Found, Launch, Progress, RegistryCredentials, Runtime, RuntimeError,
         RuntimeEvent, docker::Docker, podman::Podman, process::Processes,
     },
     supervisor::{Action, OpOutcome, OperationId},
@@ -20,6 +24,10 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 /// How long until an engine that did not answer is asked again.
 const RETRY: Duration = Duration::from_secs(3);
 
+/// Lines, and bytes of each, that are kept of what a failed instance wrote last.
+const LAST_LINES: usize = 10;
+const LAST_LINE_BYTES: usize = 256;
+
 /// Something that came back from a runtime.
 #[derive(Debug)]
 pub(super) enum Reply {
@@ -31,6 +39,12 @@ pub(super) enum Reply {
     Retry(RuntimeKind),
     /// One that was looked at.
     Looked(RuntimeKind, String, Result<Found, RuntimeError>),
+    /// Containers of others that want to be announced.
+    Discovered(RuntimeKind, Vec<Unmanaged>),
+    /// A health check has answered.
+    Probed(OperationId, Result<(), String>),
+    /// What an instance wrote last.
+    LastOutput(RuntimeKind, String, Vec<String>),
     /// Its version.
     Version(RuntimeKind, Result<String, RuntimeError>),
     /// An operation gets on.
@@ -48,6 +62,8 @@ pub(super) struct Engines {
     facts: BTreeMap<RuntimeKind, EngineFact>,
     credentials: Arc<RegistryCredentials>,
     pulls: Arc<Semaphore>,
+    /// Where container runtimes place files.
+    place: PathBuf,
     replies: mpsc::Sender<Reply>,
     /// Engines that did not answer and will be asked again.
     retrying: BTreeSet<RuntimeKind>,
@@ -60,7 +76,7 @@ impl Engines {
     pub(super) fn new(
         config: &AgentConfig,
         node: Name,
-        instances: PathBuf,
+        store: &Store,
         replies: mpsc::Sender<Reply>,
     ) -> Result<Engines, CredentialsError> {
         let credentials = RegistryCredentials::load(config.registry_config.as_deref())?;
@@ -78,13 +94,14 @@ impl Engines {
             facts: BTreeMap::new(),
             credentials: Arc::new(credentials),
             pulls: Arc::new(Semaphore::new(config.parallel_pulls as usize)),
+            place: store.engine_dir(),
             replies,
             retrying: BTreeSet::new(),
             under_way: BTreeMap::new(),
         };
         if config.processes {
             let shim = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
-            engines.add(Arc::new(Processes::new(instances, shim)));
+            engines.add(Arc::new(Processes::new(store.instances_dir(), shim)));
         }
         engines.find_new();
         Ok(engines)
@@ -107,9 +124,10 @@ impl Engines {
 
     fn container_runtime(&self, kind: RuntimeKind, socket: &Path) -> Arc<dyn Runtime> {
         let (credentials, pulls) = (self.credentials.clone(), self.pulls.clone());
+        let (socket, place) = (socket.to_owned(), self.place.join(kind.as_str()));
         match kind {
-            RuntimeKind::Podman => Arc::new(Podman::new(socket.to_owned(), credentials, pulls)),
-            _ => Arc::new(Docker::new(socket.to_owned(), credentials, pulls)),
+            RuntimeKind::Podman => Arc::new(Podman::new(socket, credentials, pulls, place)),
+            _ => Arc::new(Docker::new(socket, credentials, pulls, place)),
         }
     }
 
@@ -175,6 +193,45 @@ impl Engines {
     pub(super) fn list(&self, kind: RuntimeKind) {
         self.ask(kind, |runtime, node| async move {
             Reply::Listed(kind, runtime.list(&node).await)
+        });
+    }
+
+    /// Asks a runtime for containers of others that want to be announced.
+    pub(super) fn discover(&self, kind: RuntimeKind) {
+        if kind != RuntimeKind::Process {
+            self.ask(kind, |runtime, _| async move {
+                // An engine that is in trouble is told about by its listing.
+                let found = runtime.unmanaged(false).await.unwrap_or_default();
+                Reply::Discovered(kind, found)
+            });
+        }
+    }
+
+    /// Asks an instance whether it works.
+    pub(super) fn probe(
+        &self,
+        id: OperationId,
+        kind: RuntimeKind,
+        handle: String,
+        check: HealthCheck,
+        timeout_ms: u64,
+    ) {
+        let (runtime, replies) = (self.get(kind), self.replies.clone());
+        tokio::spawn(async move {
+            let answer = probe::ask(runtime, &handle, &check, timeout_ms).await;
+            let _ = replies.send(Reply::Probed(id, answer)).await;
+        });
+    }
+
+    /// Fetches what an instance wrote last.
+    pub(super) fn fetch_last_output(&self, kind: RuntimeKind, handle: String) {
+        // It may be started again at once, and then writes on.
+        let until_ns = crate::support::clock::unix_ms()
+            .saturating_add(1)
+            .saturating_mul(1_000_000);
+        self.ask(kind, move |runtime, _| async move {
+            let lines = last_output(&*runtime, &handle, until_ns).await;
+            Reply::LastOutput(kind, handle, lines)
         });
     }
 
@@ -244,6 +301,9 @@ impl Engines {
             }
             | Action::Remove {
                 runtime, operation, ..
+            }
+            | Action::Reload {
+                runtime, operation, ..
             } => (*runtime, *operation),
             _ => return,
         };
@@ -281,6 +341,67 @@ fn given_up() -> OpOutcome {
     OpOutcome::Failed(RuntimeError::Failed("it was given up".into()))
 }
 
+/// With what only this node's environment knows.
+fn filled(launch: Launch) -> Result<Launch, RuntimeError> {
+    if !launch.workload.has_templates() {
+        return Ok(launch);
+    }
+    let environment = |key: &str| std::env::var(key).ok();
+    match launch.workload.fill(&of_environment(&environment)) {
+        Ok(workload) => Ok(Launch {
+            workload: Arc::new(workload),
+            ..launch
+        }),
+        Err(unknown) => {
+            let names: Vec<String> = unknown.iter().map(|n| format!("`{{{{ {n} }}}}`")).collect();
+            Err(RuntimeError::Refused(format!(
+                "{} cannot be filled in: set it in the environment of this node's agent",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// Runs what is to be run before a stop; whatever comes of it, the stop follows.
+async fn run_hook(runtime: &dyn Runtime, handle: &str, hook: &Hook) -> Result<(), String> {
+    let limit = Duration::from_millis(hook.timeout_ms);
+    let running = probe::run(runtime, handle, &hook.command, hook.timeout_ms);
+    match tokio::time::timeout(limit, running).await {
+        Ok(Ok((0, _))) => Ok(()),
+        Ok(Ok((code, last))) => Err(format!("`before_stop` ended with exit code {code}: {last}")),
+        Ok(Err(error)) => Err(format!("`before_stop` could not be run: {error}")),
+        Err(_) => Err(format!(
+            "`before_stop` took longer than {} ms and was ended",
+            hook.timeout_ms
+        )),
+    }
+}
+
+/// The last lines that an instance wrote, cut.
+async fn last_output(runtime: &dyn Runtime, handle: &str, until_ns: u64) -> Vec<String> {
+    let query = LogQuery {
+        tail: Some(LAST_LINES as u32),
+        until_ns: Some(until_ns),
+        ..LogQuery::default()
+    };
+    let (lines, mut written) = mpsc::channel::<LogLine>(LAST_LINES);
+    let reading = async {
+        let mut last = Vec::new();
+        while let Some(line) = written.recv().await {
+            let mut text = line.text;
+            let end = text.floor_char_boundary(LAST_LINE_BYTES);
+            text.truncate(end);
+            last.push(text);
+            if last.len() > LAST_LINES {
+                last.remove(0);
+            }
+        }
+        last
+    };
+    let (_, last) = tokio::join!(runtime.logs(handle, &query, lines), reading);
+    last
+}
+
 async fn operate(
     runtime: &dyn Runtime,
     action: Action,
@@ -301,11 +422,30 @@ async fn operate(
     };
     let doing = async {
         match action {
-            Action::Launch { launch, .. } => match runtime.launch(&launch, progress).await {
-                Ok(launched) => OpOutcome::Launched(launched),
-                Err(e) => OpOutcome::Failed(e),
+            Action::Launch { launch, .. } => match filled(launch) {
+                Ok(launch) => match runtime.launch(&launch, progress).await {
+                    Ok(launched) => OpOutcome::Launched(launched),
+                    Err(e) => OpOutcome::Failed(e),
+                },
+                Err(e) => {
+                    drop(progress);
+                    OpOutcome::Failed(e)
+                }
             },
-            Action::Prepare { launch, .. } => done(runtime.prepare(&launch, progress).await),
+            Action::Prepare { launch, .. } => match filled(launch) {
+                Ok(launch) => done(runtime.prepare(&launch, progress).await),
+                Err(e) => {
+                    drop(progress);
+                    OpOutcome::Failed(e)
+                }
+            },
+            Action::Reload { launch, handle, .. } => {
+                drop(progress);
+                match filled(launch) {
+                    Ok(launch) => done(runtime.reload(&handle, &launch).await.map(drop)),
+                    Err(e) => OpOutcome::Failed(e),
+                }
+            }
             Action::Start { handle, .. } => {
                 drop(progress);
                 match runtime.start(&handle).await {
@@ -314,10 +454,21 @@ async fn operate(
                 }
             }
             Action::Stop {
-                handle, timeout_ms, ..
+                handle,
+                timeout_ms,
+                before,
+                ..
             } => {
                 drop(progress);
-                done(runtime.stop(&handle, timeout_ms).await)
+                let hook = match &before {
+                    Some(hook) => run_hook(runtime, &handle, hook).await,
+                    None => Ok(()),
+                };
+                match (runtime.stop(&handle, timeout_ms).await, hook) {
+                    (Err(error), _) => OpOutcome::Failed(error),
+                    (Ok(()), Err(why)) => OpOutcome::DoneBut(why),
+                    (Ok(()), Ok(())) => OpOutcome::Done,
+                }
             }
             Action::Remove { handle, .. } => {
                 drop(progress);

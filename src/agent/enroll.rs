@@ -111,6 +111,7 @@ pub(super) async fn membership(
             match join(config, &token, &Arc::new(sender), shutdown).await? {
                 None => return Ok(None),
                 Some(member) => {
+                    store.forget_assignment()?;
                     store.keep_membership(&member)?;
                     info!(node = %member.node, "joined the fleet");
                     member
@@ -246,6 +247,29 @@ pub(super) fn settings(config: &AgentConfig) -> SessionSettings {
         outbox: 4_096,
         seed: crate::support::clock::seed(),
     }
+}
+
+/// Where a broker is, and how it is known.
+#[derive(Debug, Clone)]
+pub(crate) struct BrokerAddress {
+    /// Name or address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// `None`: without TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+}
+
+/// The brokers that a node knows.
+pub(super) fn addresses(member: &Membership) -> Result<Vec<BrokerAddress>, AgentError> {
+    let (ca, external) = (member.ca_sha256.as_deref(), member.external_ca.as_deref());
+    let servers = Servers::new(&member.brokers, ca, external)?;
+    let tls = servers.tls;
+    let known = servers.endpoints.into_iter().map(|e| BrokerAddress {
+        tls: tls.clone().filter(|_| e.tls),
+        host: e.host,
+        port: e.port,
+    });
+    Ok(known.collect())
 }
 
 /// The brokers of a fleet and how to trust them.

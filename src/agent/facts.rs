@@ -4,7 +4,7 @@ use crate::{
     config::AgentConfig,
     model::{EngineFact, NodeFacts, RuntimeKind},
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ffi::OsStr, os::unix::fs::PermissionsExt, path::Path};
 
 /// Device nodes that tell what a board can do, and the capability that each stands for.
 const DEVICES: [(&str, &str); 9] = [
@@ -48,8 +48,15 @@ pub(super) fn gather(config: &AgentConfig, engines: &[EngineFact]) -> NodeFacts 
     if config.processes {
         capabilities.insert(RuntimeKind::Process.as_str().into(), "native".into());
     }
+    if let Some(controllers) = cgroup2(Path::new("/sys/fs/cgroup")) {
+        capabilities.insert("cgroup2".into(), controllers);
+    }
+    if let Some(path) = in_path(&std::env::var_os("PATH").unwrap_or_default(), "python3") {
+        capabilities.insert("python3".into(), path);
+    }
     NodeFacts {
         agent_version: crate::VERSION.to_owned(),
+        features: crate::model::FEATURES,
         arch,
         os: os_name(),
         kernel: uname.release().to_string_lossy().into_owned(),
@@ -63,6 +70,28 @@ pub(super) fn gather(config: &AgentConfig, engines: &[EngineFact]) -> NodeFacts 
         capabilities,
         labels: config.labels.clone(),
     }
+}
+
+/// What control groups of version 2 can limit here, as in `cpu:memory:pids`; `none` where they are
+/// there and limit nothing, `None` where they are not.
+fn cgroup2(root: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(root.join("cgroup.controllers")).ok()?;
+    let mut all: Vec<&str> = text.split_ascii_whitespace().collect();
+    all.sort_unstable();
+    Some(match all.as_slice() {
+        [] => "none".to_owned(),
+        all => all.join(":"),
+    })
+}
+
+/// Where a program is.
+fn in_path(path: &OsStr, program: &str) -> Option<String> {
+    let places = std::env::split_paths(path).filter(|dir| dir.is_absolute());
+    let mut found = places.map(|dir| dir.join(program)).filter(|file| {
+        let metadata = file.metadata();
+        metadata.is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    });
+    found.next().map(|file| file.to_string_lossy().into_owned())
 }
 
 fn os_name() -> String {
@@ -102,4 +131,38 @@ pub(super) fn disk(path: &Path) -> Option<(u64, u64)> {
         total,
         total.saturating_sub(stat.f_bfree.saturating_mul(stat.f_frsize)),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_groups_are_told_by_what_they_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(cgroup2(dir.path()), None);
+        for (text, expected) in [
+            ("memory cpu io pids\n", "cpu:io:memory:pids"),
+            ("\n", "none"),
+        ] {
+            std::fs::write(dir.path().join("cgroup.controllers"), text).unwrap();
+            assert_eq!(cgroup2(dir.path()).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_program_is_found_where_it_can_be_run() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = std::env::join_paths([Path::new("bin"), first.path(), second.path()]).unwrap();
+        let place = |dir: &Path, mode| {
+            let file = dir.join("python3");
+            std::fs::write(&file, "").unwrap();
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+            file.to_string_lossy().into_owned()
+        };
+        assert_eq!(in_path(&path, "python3"), None);
+        place(first.path(), 0o644);
+        let runs = place(second.path(), 0o755);
+        assert_eq!(in_path(&path, "python3"), Some(runs));
+    }
 }

@@ -2,25 +2,41 @@
 //!
 //! One task owns the supervisor and turns everything that happens into its inputs: messages of
 //! the controller, events of runtimes, outcomes of operations, the passing of time. Everything
-//! slow runs beside it and reports back through one bounded queue.
+//! slow runs beside it and reports back through one bounded queue. `core` is what runs workloads;
+//! `node` joins it to a fleet, `standalone` to a directory of manifests.
 //!
 //! Start: read the last assignment from disk, begin to run it, and only then look for the network.
 //! What runs already is found by its labels and left alone.
 
+mod bulk;
 mod commands;
+mod core;
+mod directory;
 mod engines;
 mod enroll;
+mod exec;
 mod facts;
+mod hangup;
 mod heartbeat;
 mod inbox;
+mod local;
 mod logs;
+mod machine;
 mod node;
+mod probe;
 mod report;
 mod sender;
+mod shipping;
+mod standalone;
 mod store;
+mod telemetry;
 
+pub use directory::Here;
+pub(crate) use enroll::BrokerAddress;
 pub use enroll::JoinError;
 pub use facts::addresses;
+pub use local::{AgentKind, LocalLine, LocalStatus};
+pub use standalone::StandaloneError;
 pub use store::StoreError;
 
 use crate::{config::AgentConfig, support::Shutdown};
@@ -40,6 +56,9 @@ pub enum AgentError {
     /// Its files.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It cannot run without a controller.
+    #[error(transparent)]
+    Standalone(#[from] StandaloneError),
     /// It may not join.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -54,6 +73,24 @@ pub enum AgentError {
     Tls(String),
 }
 
+/// The brokers of the fleet that the machine with this data directory has joined; `None`: none.
+///
+/// # Errors
+/// One sentence, where what it has joined cannot be read.
+pub(crate) fn brokers_on_disk(
+    data_dir: &std::path::Path,
+) -> Result<Option<Vec<BrokerAddress>>, String> {
+    let path = data_dir.join("fleet.json");
+    let text = crate::identity::read_optional(&path).map_err(|e| crate::support::chain(&e))?;
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let member: store::Membership = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+    enroll::addresses(&member)
+        .map(Some)
+        .map_err(|e| e.to_string())
+}
+
 /// Runs an agent until it is asked to stop.
 ///
 /// # Errors
@@ -61,6 +98,9 @@ pub enum AgentError {
 /// consent. A controller, a broker or an engine that is away is waited for.
 pub async fn run(config: AgentConfig, shutdown: Shutdown) -> Result<AgentEnd, AgentError> {
     let store = store::Store::open(&config.common.data_dir)?;
+    if let Some(dir) = config.standalone.clone() {
+        return standalone::run(config, &dir, store, shutdown).await;
+    }
     let member = match enroll::membership(&config, &store, &shutdown).await? {
         Some(member) => member,
         None => return Ok(AgentEnd::Stopped),

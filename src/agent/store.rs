@@ -13,6 +13,7 @@ use crate::{
     contract::Seq,
     identity::{self, FileError, IdentityError, SigningKey, StartCounter},
     model::{Assignment, Name},
+    supervisor,
     support::clock,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -31,6 +32,14 @@ pub enum StoreError {
     /// The key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// A file that must go is still there.
+    #[error("{path} cannot be removed: {message}")]
+    Forget {
+        /// The file.
+        path: String,
+        /// Why.
+        message: String,
+    },
     /// Two agents on one directory would run everything twice.
     #[error("{path} is in use by another agent; give this one a --data-dir of its own")]
     InUse {
@@ -60,13 +69,60 @@ pub struct Membership {
 
 /// What must not be forgotten over a restart beside the assignment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredMemory", into = "StoredMemory")]
 pub struct Memory {
-    /// Restarts carried out, by workload.
-    #[serde(default)]
-    pub restarts_done: BTreeMap<Name, u64>,
+    /// What the supervisor wants to be told at the next start.
+    pub supervisor: supervisor::Memory,
     /// Highest number of a command that changed something; lower ones are never run.
-    #[serde(default)]
     pub command_seq: Seq,
+}
+
+/// The form in the file: all in one object, as the first release wrote it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredMemory {
+    #[serde(default)]
+    restarts_done: BTreeMap<Name, u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    runs: BTreeMap<Name, supervisor::RunRecord>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    held: BTreeMap<Name, supervisor::Held>,
+    #[serde(default)]
+    command_seq: Seq,
+}
+
+impl From<StoredMemory> for Memory {
+    fn from(stored: StoredMemory) -> Memory {
+        let StoredMemory {
+            restarts_done,
+            runs,
+            held,
+            command_seq,
+        } = stored;
+        Memory {
+            supervisor: supervisor::Memory {
+                restarts_done,
+                runs,
+                held,
+            },
+            command_seq,
+        }
+    }
+}
+
+impl From<Memory> for StoredMemory {
+    fn from(memory: Memory) -> StoredMemory {
+        let supervisor::Memory {
+            restarts_done,
+            runs,
+            held,
+        } = memory.supervisor;
+        StoredMemory {
+            restarts_done,
+            runs,
+            held,
+            command_seq: memory.command_seq,
+        }
+    }
 }
 
 /// The data directory, locked for this process.
@@ -98,6 +154,11 @@ impl Store {
     /// Where instances of native processes live.
     pub(super) fn instances_dir(&self) -> PathBuf {
         self.dir.join("instances")
+    }
+
+    /// Where container runtimes place files and keep what they must know of containers.
+    pub(super) fn engine_dir(&self) -> PathBuf {
+        self.dir.join("engine")
     }
 
     /// The directory.
@@ -133,6 +194,19 @@ impl Store {
         self.writer().write("fleet.json", member)
     }
 
+    /// What ran before belonged to somebody else (another fleet, a directory): its generation must
+    /// not outrank the first one of the fleet that is joined now.
+    pub(super) fn forget_assignment(&self) -> Result<(), StoreError> {
+        let path = self.dir.join("assignment.json");
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::Forget {
+                path: path.display().to_string(),
+                message: error.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn assignment(&self) -> Result<Option<Assignment>, StoreError> {
         self.read("assignment.json")
     }
@@ -151,6 +225,7 @@ impl Store {
             .flat_map(|a| &a.instances)
         {
             memory
+                .supervisor
                 .restarts_done
                 .insert(i.workload.name.clone(), i.restart_count);
         }

@@ -2,93 +2,46 @@
 
 use super::{
     Failure,
-    args::{ApplyArgs, FileArgs, Format, RmArgs},
+    args::{ApplyArgs, Format, PlanArgs, RmArgs},
     client::Client,
-    output,
+    files, output,
 };
 use crate::{
-    fleet::{InstanceView, Plan, PlannedWorkload, WorkloadView},
-    http::{ApplyRequest, ManifestSource, WaitRequest, WaitResponse},
-    manifest::{self, Source},
+    fleet::{InstanceView, Plan, PlannedWorkload},
+    http::{ApplyRequest, RemoveRequest, WaitRequest, WaitResponse},
     model::{InstanceState, Name},
 };
 use hyper::Method;
 use std::{
     collections::BTreeMap,
     fmt::Write,
-    io::{IsTerminal, Read, Write as _},
-    path::{Path, PathBuf},
+    io::{IsTerminal, Write as _},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-/// Files, directories and standard input, checked here first: errors need no controller.
-fn read(files: &[PathBuf]) -> Result<Vec<ManifestSource>, Failure> {
-    let mut sources = Vec::new();
-    for path in files {
-        if path == Path::new("-") {
-            let limit = manifest::MAX_SOURCE_BYTES as u64 + 1;
-            let mut text = String::new();
-            std::io::stdin()
-                .lock()
-                .take(limit)
-                .read_to_string(&mut text)?;
-            sources.push(ManifestSource {
-                name: "standard input".into(),
-                text,
-            });
-        } else if path.is_dir() {
-            let entries = std::fs::read_dir(path)?;
-            let mut found: Vec<PathBuf> = entries
-                .filter_map(|e| Some(e.ok()?.path()))
-                .filter(|p| p.extension().is_some_and(|e| e == "toml"))
-                .collect();
-            found.sort();
-            if found.is_empty() {
-                return Err(Failure::new(format!(
-                    "there is no *.toml file in {}",
-                    path.display()
-                )));
-            }
-            for file in found {
-                sources.push(one(&file)?);
-            }
-        } else {
-            sources.push(one(path)?);
-        }
-    }
-    let all: Vec<Source> = sources
-        .iter()
-        .map(|s| Source::new(s.name.clone(), s.text.clone()))
-        .collect();
-    manifest::parse_many(&all)?;
-    Ok(sources)
-}
-
-fn one(path: &Path) -> Result<ManifestSource, Failure> {
-    let source = Source::read(path)?;
-    Ok(ManifestSource {
-        name: source.name,
-        text: source.text,
-    })
-}
-
-pub(super) async fn plan(client: &mut Client, args: FileArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn plan(client: &mut Client, args: PlanArgs) -> Result<ExitCode, Failure> {
     // For scripts: 1 says that there are changes, so an error is 2.
     let error = |f: Failure| Failure { code: 2, ..f };
+    let files = files::read(&args.files.files, &args.files.vars).map_err(error)?;
     let request = ApplyRequest {
-        sources: read(&args.files).map_err(error)?,
+        sources: files.sources,
         plan: None,
+        prune: args.prune,
+        variables: files.variables,
     };
     let plan: Plan = client.post("/api/v1/plan", &request).await.map_err(error)?;
-    show(args.output.output, &plan)?;
+    show(args.files.output.output, &plan)?;
     Ok(ExitCode::from(u8::from(!plan.is_empty())))
 }
 
 pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCode, Failure> {
+    let files = files::read(&args.files.files, &args.files.vars)?;
     let mut request = ApplyRequest {
-        sources: read(&args.files.files)?,
+        sources: files.sources,
         plan: None,
+        prune: args.prune,
+        variables: files.variables,
     };
     let format = args.files.output.output;
     if !args.yes {
@@ -236,6 +189,12 @@ fn text(plan: &Plan, wide: bool) -> String {
         }
         places(&mut out, w, wide);
     }
+    for name in &plan.removed {
+        let _ = writeln!(
+            out,
+            "- {name}: in none of these manifests, its instances are removed"
+        );
+    }
     if !plan.unchanged.is_empty() {
         let names: Vec<&str> = plan.unchanged.iter().map(Name::as_str).collect();
         let _ = writeln!(out, "= {} unchanged: {}", names.len(), names.join(", "));
@@ -273,13 +232,13 @@ fn places(out: &mut String, w: &PlannedWorkload, wide: bool) {
 }
 
 pub(super) async fn rm(client: &mut Client, args: RmArgs) -> Result<(), Failure> {
-    // A name that is mistyped must not leave half of them removed.
+    let request = RemoveRequest {
+        workloads: args.workloads.clone(),
+    };
+    client
+        .order(Method::POST, "/api/v1/remove", Some(&request))
+        .await?;
     for workload in &args.workloads {
-        let _: WorkloadView = client.get(&format!("/api/v1/workloads/{workload}")).await?;
-    }
-    for workload in &args.workloads {
-        let path = format!("/api/v1/workloads/{workload}");
-        client.order(Method::DELETE, &path, None::<&()>).await?;
         eprintln!("{workload} removed");
     }
     if !args.wait {

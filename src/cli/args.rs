@@ -2,7 +2,7 @@
 
 use super::complete;
 use crate::{
-    config::{AgentOverrides, BrokerOverrides, ControllerOverrides},
+    config::{AgentOverrides, BrokerOverrides, ControllerOverrides, EngineSocket, parse_label},
     identity::Role,
     manifest::quantity::parse_duration_ms,
     model::Name,
@@ -17,6 +17,8 @@ use std::path::PathBuf;
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) connection: Connection,
+    #[command(flatten)]
+    pub(super) local: LocalArgs,
     #[command(subcommand)]
     pub(super) verb: Verb,
 }
@@ -44,6 +46,17 @@ pub(super) struct Connection {
     pub(super) context: Option<String>,
 }
 
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "This machine")]
+pub(super) struct LocalArgs {
+    /// Ask the agent on this machine instead of a controller
+    #[arg(long, global = true)]
+    pub(super) local: bool,
+    /// Its socket, with --local [default: agent.sock in the agent's data directory]
+    #[arg(long, env = "FLEETCTL_SOCKET", value_name = "PATH", global = true)]
+    pub(super) socket: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Run a controller
@@ -55,19 +68,39 @@ pub(super) enum Verb {
     /// Make the fleet run what manifests say
     Apply(ApplyArgs),
     /// Show what apply would do; exits 0 none, 1 changes, 2 error
-    Plan(FileArgs),
+    Plan(PlanArgs),
+    /// Check manifests; every mistake at once, without a controller
+    Validate(ValidateArgs),
     /// Remove workloads
     Rm(RmArgs),
     /// List instances
     Ps(ListArgs),
     /// Show what instances wrote
     Logs(LogsArgs),
+    /// Run one more program beside an instance; with -it a shell in it
+    Exec(ExecArgs),
+    /// Run one workload here, once, in the foreground, without an agent
+    Run(RunArgs),
+    /// With --local: show how the agent on this machine is
+    Status(OutputArgs),
+    /// With --local: run workloads again after a stop
+    Start(LocalWorkloads),
+    /// With --local: stop workloads and keep them so, until their assignment changes
+    Stop(LocalWorkloads),
+    /// With --local: restart workloads
+    Restart(LocalWorkloads),
+    /// With --local: read the directory of manifests anew
+    Reload,
+    /// With --local: stop everything; an agent without a fleet ends then
+    Down,
     /// Look at nodes and change them
     #[command(subcommand)]
     Node(NodeVerb),
     /// Look at workloads and change them
     #[command(subcommand)]
     Workload(WorkloadVerb),
+    /// Show what runs on a node without fleetctl, and print the manifest that takes it over
+    Adopt(AdoptArgs),
     /// Order something of a node, once
     #[command(subcommand)]
     Command(CommandVerb),
@@ -81,6 +114,10 @@ pub(super) enum Verb {
     Events(EventsArgs),
     /// Show who changed what
     Audit(AuditArgs),
+    /// Look at this machine: what is wrong with it, and what to do
+    ///
+    /// Exit code 0: all is well; 3: a warning at worst; 1: something will not work.
+    Check(CheckArgs),
     /// Check configuration files
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -123,6 +160,17 @@ pub(super) struct BrokerArgs {
     pub(super) overrides: BrokerOverrides,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Configuration file of the agent
+    #[arg(short, long, env = "FLEETCTL_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) overrides: AgentOverrides,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
 /// How a result is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum Format {
@@ -152,19 +200,61 @@ pub(super) struct ListArgs {
     pub(super) watch: bool,
 }
 
+/// Values for what is left open in manifests.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct VarArgs {
+    /// Value for ${KEY} in Compose files and {{ var.KEY }}; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::files::variable)]
+    pub(super) var: Vec<(String, String)>,
+    /// File with a KEY=VALUE in each line, such as .env
+    #[arg(long, value_name = "FILE")]
+    pub(super) vars_file: Vec<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct FileArgs {
-    /// Manifest; a directory means its *.toml files, - standard input
+    /// Manifest (TOML, YAML, Compose); a directory means the manifests in it, - standard input
     #[arg(short, long = "file", required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
     #[command(flatten)]
+    pub(super) vars: VarArgs,
+    #[command(flatten)]
     pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ValidateArgs {
+    /// Manifest (TOML, YAML, Compose); a directory means the manifests in it, - standard input
+    #[arg(
+        short,
+        long = "file",
+        required_unless_present = "paths",
+        value_name = "FILE"
+    )]
+    pub(super) files: Vec<PathBuf>,
+    /// The same
+    #[arg(value_name = "FILE", conflicts_with = "files")]
+    pub(super) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) vars: VarArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) files: FileArgs,
+    /// Take away every workload of the fleet that is in none of the manifests
+    #[arg(long)]
+    pub(super) prune: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ApplyArgs {
     #[command(flatten)]
     pub(super) files: FileArgs,
+    /// Take away every workload of the fleet that is in none of the manifests
+    #[arg(long)]
+    pub(super) prune: bool,
     /// Do not ask
     #[arg(short, long)]
     pub(super) yes: bool,
@@ -174,6 +264,24 @@ pub(super) struct ApplyArgs {
     /// Longest wait; a failure that stays for three seconds ends it sooner
     #[arg(long, default_value = "5m", value_parser = parse_duration_ms, value_name = "TIME")]
     pub(super) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AdoptArgs {
+    /// Node
+    #[arg(add = ArgValueCandidates::new(complete::nodes))]
+    pub(super) node: Name,
+    /// Containers to print the manifest for
+    #[arg(value_name = "CONTAINER")]
+    pub(super) containers: Vec<String>,
+    /// All containers of this Compose project
+    #[arg(long)]
+    pub(super) project: Option<String>,
+    /// All of them
+    #[arg(long)]
+    pub(super) all: bool,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -188,21 +296,121 @@ pub(super) struct RmArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// Workload
-    #[arg(add = ArgValueCandidates::new(complete::workloads))]
-    pub(super) workload: Name,
+    /// Workloads
+    #[arg(required = true, value_name = "WORKLOAD", add = ArgValueCandidates::new(complete::workloads))]
+    pub(super) workloads: Vec<Name>,
     /// Go on with new lines
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "until")]
     pub(super) follow: bool,
     /// Only the last lines of each instance
     #[arg(short = 'n', long, value_name = "LINES")]
     pub(super) tail: Option<u32>,
+    /// Only lines after a time: 10m (ago), 2026-11-20T10:00:00Z, "2026-11-20 10:00", Unix seconds
+    #[arg(long, value_parser = super::when::parse, value_name = "TIME")]
+    pub(super) since: Option<u64>,
+    /// Only lines before a time
+    #[arg(long, value_parser = super::when::parse, value_name = "TIME")]
+    pub(super) until: Option<u64>,
     /// Only of this node
     #[arg(long, add = ArgValueCandidates::new(complete::nodes))]
     pub(super) node: Option<Name>,
+    /// Only standard output or standard error
+    #[arg(long, value_enum)]
+    pub(super) stream: Option<StreamChoice>,
     /// Show the time of each line
     #[arg(short, long)]
     pub(super) timestamps: bool,
+}
+
+/// One of an instance's two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum StreamChoice {
+    Stdout,
+    Stderr,
+}
+
+impl StreamChoice {
+    /// As in the API.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            StreamChoice::Stdout => "stdout",
+            StreamChoice::Stderr => "stderr",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExecArgs {
+    /// Pass on standard input
+    #[arg(short, long)]
+    pub(super) interactive: bool,
+    /// With a terminal
+    #[arg(short, long)]
+    pub(super) terminal: bool,
+    /// On this node; needed where there are several instances
+    #[arg(long, add = ArgValueCandidates::new(complete::nodes))]
+    pub(super) node: Option<Name>,
+    /// Kill it after so long
+    #[arg(long, value_parser = parse_duration_ms, value_name = "TIME")]
+    pub(super) timeout: Option<u64>,
+    /// Workload
+    #[arg(add = ArgValueCandidates::new(complete::workloads))]
+    pub(super) workload: Name,
+    /// Program and arguments, as in `exec -it web -- sh`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(super) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LocalWorkloads {
+    /// Workloads
+    #[arg(required = true, value_name = "WORKLOAD")]
+    pub(super) workloads: Vec<Name>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Workload
+    pub(super) workload: Name,
+    /// Directory of the manifests that it is in
+    #[arg(long, value_name = "DIR", conflicts_with = "files")]
+    pub(super) dir: Option<PathBuf>,
+    /// Manifest (TOML, YAML, Compose) that it is in; - standard input; may be given several times
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// Longest run, instead of the workload's own
+    #[arg(long, value_parser = parse_duration_ms, value_name = "TIME")]
+    pub(super) timeout: Option<u64>,
+    /// Configuration file of an agent, for its labels, sockets and credentials
+    #[arg(short, long, env = "FLEETCTL_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Data directory of an agent; the run has a temporary directory in it
+    #[arg(long, env = "FLEETCTL_DATA_DIR", value_name = "DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// Label for templates; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(super) labels: Vec<(String, String)>,
+    /// Socket of Docker, or off
+    #[arg(
+        long,
+        env = "FLEETCTL_DOCKER_SOCKET",
+        value_name = "PATH",
+        value_parser = EngineSocket::parse
+    )]
+    pub(super) docker_socket: Option<EngineSocket>,
+    /// Socket of Podman, or off
+    #[arg(
+        long,
+        env = "FLEETCTL_PODMAN_SOCKET",
+        value_name = "PATH",
+        value_parser = EngineSocket::parse
+    )]
+    pub(super) podman_socket: Option<EngineSocket>,
+    /// File with credentials of registries, as Docker's config.json
+    #[arg(long, env = "FLEETCTL_REGISTRY_CONFIG", value_name = "FILE")]
+    pub(super) registry_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) vars: VarArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -233,6 +441,59 @@ pub(super) enum NodeVerb {
         #[arg(required = true)]
         labels: Vec<String>,
     },
+    /// Look at how a node's agent behaves and change it: heartbeats, telemetry, shipping of logs
+    #[command(subcommand)]
+    Config(NodeConfigVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NodeConfigVerb {
+    /// Show what a node is to do and what it says it does
+    Show {
+        /// Node
+        #[arg(add = ArgValueCandidates::new(complete::nodes))]
+        node: Name,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Change settings of one node; it keeps those of the fleet that are not named, as they are now
+    #[command(after_help = "Settings:\n  \
+        heartbeat_interval=12s\n  \
+        telemetry.METRIC.enabled=true\n  \
+        telemetry.METRIC.interval=30s         1s to 1d\n  \
+        telemetry.METRIC.change_threshold=5   left out while nothing moved by so much\n  \
+        logs.enabled=true                     publish what instances write\n  \
+        logs.interval=5s                      how long lines wait for others\n\n\
+        METRIC is cpu, memory, disk, load, temperature, throttling, network, uptime, instances, \
+        or all.")]
+    Set {
+        /// Node
+        #[arg(add = ArgValueCandidates::new(complete::nodes))]
+        node: Name,
+        /// Settings, as in telemetry.cpu.enabled=true
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        #[command(flatten)]
+        wait: NodeConfigWait,
+    },
+    /// Give a node the settings of the fleet again
+    Reset {
+        /// Node
+        #[arg(add = ArgValueCandidates::new(complete::nodes))]
+        node: Name,
+        #[command(flatten)]
+        wait: NodeConfigWait,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NodeConfigWait {
+    /// Wait until the node says that it has these settings
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// Longest wait
+    #[arg(long, default_value = "30s", value_parser = parse_duration_ms, value_name = "TIME")]
+    pub(super) timeout: u64,
 }
 
 #[derive(Debug, Args)]
@@ -254,6 +515,12 @@ pub(super) enum WorkloadVerb {
         workload: Name,
         #[command(flatten)]
         output: OutputArgs,
+    },
+    /// Print manifests that make workloads again
+    Export {
+        /// Workloads; all of the fleet when none is named
+        #[arg(add = ArgValueCandidates::new(complete::workloads))]
+        workloads: Vec<Name>,
     },
     /// Run it again after a stop
     Start(WorkloadArg),

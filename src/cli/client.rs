@@ -40,6 +40,11 @@ impl Client {
         }
     }
 
+    /// Another one for the same controller, with a connection of its own.
+    pub(super) fn another(&self) -> Client {
+        Client::new(self.target.clone())
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
         self.ask(Method::GET, path, None::<&()>).await
     }
@@ -108,6 +113,24 @@ impl Client {
         })
     }
 
+    /// A connection that goes on with another protocol.
+    pub(super) async fn upgrade(
+        &mut self,
+        path: &str,
+        protocol: &'static str,
+    ) -> Result<hyper::upgrade::Upgraded, Failure> {
+        let response = self
+            .exchange(Method::GET, path, Vec::new(), Some(protocol))
+            .await?;
+        if response.status() != hyper::StatusCode::SWITCHING_PROTOCOLS {
+            return Err(problem(response).await);
+        }
+        self.connection = None;
+        hyper::upgrade::on(response)
+            .await
+            .map_err(|e| lost(&self.target.url, &e))
+    }
+
     async fn send(
         &mut self,
         method: Method,
@@ -118,6 +141,16 @@ impl Client {
             Some(body) => serde_json::to_vec(body)?,
             None => Vec::new(),
         };
+        self.exchange(method, path, bytes, None).await
+    }
+
+    async fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        bytes: Vec<u8>,
+        upgrade: Option<&'static str>,
+    ) -> Result<Response<Incoming>, Failure> {
         let connection = match self.connection.take().filter(|c| !c.is_closed()) {
             Some(connection) => connection,
             None => connect(&self.target).await?,
@@ -134,6 +167,11 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.target.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(protocol) = upgrade {
+            request = request
+                .header(header::CONNECTION, "upgrade")
+                .header(header::UPGRADE, protocol);
         }
         let request = request.body(Full::new(Bytes::from(bytes))).map_err(|_| {
             Failure::usage("the token or address has characters that cannot be sent")
@@ -207,7 +245,7 @@ where
     let (sender, connection) = http1::handshake(io).await?;
     tokio::spawn(async move {
         // Whoever waits for an answer is told.
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
     Ok(sender)
 }
@@ -232,7 +270,7 @@ async fn body(response: Response<Incoming>) -> Result<Bytes, Failure> {
 async fn problem(response: Response<Incoming>) -> Failure {
     let status = response.status();
     let bytes = body(response).await.unwrap_or_default();
-    match serde_json::from_slice::<ProblemDocument>(&bytes) {
+    let failure = match serde_json::from_slice::<ProblemDocument>(&bytes) {
         Ok(document) if document.problems.is_empty() => Failure::new(document.detail),
         Ok(document) => Failure::new(format!(
             "{}\n{}",
@@ -240,6 +278,10 @@ async fn problem(response: Response<Incoming>) -> Failure {
             document.detail
         )),
         Err(_) => Failure::new(format!("the controller answered {status}")),
+    };
+    Failure {
+        refused: status.is_client_error(),
+        ..failure
     }
 }
 

@@ -34,16 +34,7 @@ pub(super) async fn run(client: &mut Client, verb: CommandVerb) -> Result<ExitCo
             Some(needed(a.workload, "remove")?),
         ),
     };
-    send(
-        client,
-        order,
-        CommandSpec {
-            command,
-            workload,
-            logs: None,
-        },
-    )
-    .await
+    send(client, order, CommandSpec::new(command, workload)).await
 }
 
 fn needed(workload: Option<Name>, verb: &str) -> Result<Name, Failure> {

@@ -5,20 +5,30 @@
 //! everything for the person watching to stderr. Exit codes: 0 done, 1 it failed, 2 wrong usage
 //! (and, for `plan`: 0 nothing to change, 1 changes, 2 error).
 
+mod adopt;
 mod apply;
 mod args;
+mod check;
 mod client;
 mod command;
 mod complete;
 mod config;
 mod context;
 mod events;
+mod exec;
+mod files;
+mod local;
 mod logs;
 mod node;
+mod node_config;
 mod output;
 mod ps;
 mod role;
+mod run;
+mod terminal;
 mod token;
+mod validate;
+mod when;
 mod workload;
 
 use args::{Cli, Verb};
@@ -30,6 +40,8 @@ use std::process::ExitCode;
 pub(crate) struct Failure {
     message: String,
     code: u8,
+    /// The controller said no.
+    refused: bool,
 }
 
 impl Failure {
@@ -37,13 +49,20 @@ impl Failure {
         Failure {
             message: message.into(),
             code: 1,
+            refused: false,
         }
+    }
+
+    /// Trying again would not help: what was asked for is not there, or not allowed.
+    fn is_final(&self) -> bool {
+        self.refused
     }
 
     fn usage(message: impl Into<String>) -> Failure {
         Failure {
             message: message.into(),
             code: 2,
+            refused: false,
         }
     }
 }
@@ -61,7 +80,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match dispatch(cli) {
         Ok(code) => code,
-        Err(Failure { message, code }) => {
+        Err(Failure { message, code, .. }) => {
             // Problems of a manifest already begin with the word.
             let head = if message.starts_with("error:") {
                 ""
@@ -75,12 +94,25 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
-    let Cli { connection, verb } = cli;
+    let Cli {
+        connection,
+        local,
+        verb,
+    } = cli;
+    if local.local {
+        return local::run(&local, verb);
+    }
+    if let Some(form) = local::remote_form(&verb) {
+        return Err(local::without_local(&form));
+    }
     match verb {
+        Verb::Run(args) => run::run(&args),
         Verb::Controller(args) => role::controller(&args),
         Verb::Agent(args) => role::agent(&args),
         Verb::Broker(args) => role::broker(&args),
+        Verb::Check(args) => check::run(&args),
         Verb::Config(verb) => config::run(verb),
+        Verb::Validate(args) => validate::run(&args),
         Verb::Completion { shell } => complete::script(shell),
         Verb::Openapi => {
             output::print(&(crate::http::openapi_document() + "\n"))?;
@@ -108,8 +140,10 @@ async fn operate(mut client: client::Client, verb: Verb) -> Result<ExitCode, Fai
     let done = match verb {
         Verb::Apply(args) => return apply::apply(&mut client, args).await,
         Verb::Plan(args) => return apply::plan(&mut client, args).await,
+        Verb::Exec(args) => return exec::run(&mut client, args).await,
         Verb::Command(verb) => return command::run(&mut client, verb).await,
         Verb::Rm(args) => apply::rm(&mut client, args).await,
+        Verb::Adopt(args) => adopt::run(&mut client, args).await,
         Verb::Ps(args) => ps::run(&mut client, args).await,
         Verb::Logs(args) => logs::run(&mut client, args).await,
         Verb::Node(verb) => node::run(&mut client, verb).await,

@@ -4,11 +4,12 @@ use super::{
     Failure,
     args::{ListArgs, NodeVerb},
     client::Client,
-    output, ps,
+    node_config, output, ps,
 };
 use crate::{
-    fleet::{Approval, NodeView},
+    fleet::{Approval, NodeView, Reading},
     http::LabelChange,
+    model::Metric,
 };
 use hyper::Method;
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ pub(super) async fn run(client: &mut Client, verb: NodeVerb) -> Result<(), Failu
             let view: NodeView = client.get(&format!("/api/v1/nodes/{node}")).await?;
             output::one(output.output, &view, fields)
         }
+        NodeVerb::Config(verb) => node_config::run(client, verb).await,
         NodeVerb::Approve(arg) => {
             post(client, &format!("/api/v1/nodes/{}/approve", arg.node)).await?;
             eprintln!("{} is a node of the fleet", arg.node);
@@ -212,5 +214,77 @@ fn fields(n: &NodeView) -> Vec<(&'static str, String)> {
             ),
         ));
     }
+    for (metric, reading) in &n.telemetry {
+        all.push((metric.as_str(), measured(*metric, reading)));
+    }
+    if !n.discovered.is_empty() {
+        let each = n
+            .discovered
+            .iter()
+            .map(|u| format!("{} ({})", u.name, u.image));
+        all.push(("announced", each.collect::<Vec<_>>().join("\n")));
+    }
+    if let Some(cfg) = &n.cfg {
+        all.push(("settings", node_config::text(&cfg.config)));
+    }
     all
+}
+
+/// The values of a metric for people; where there are many, one in a line.
+fn measured(metric: Metric, reading: &Reading) -> String {
+    let one =
+        |(name, value): (&String, &f64)| format!("{name} {}", value_text(metric, name, *value));
+    let values: Vec<String> = reading.values.iter().map(one).collect();
+    let between = match metric {
+        Metric::Network | Metric::Instances | Metric::Temperature => "\n",
+        _ => ", ",
+    };
+    let ago = output::ago(reading.heard_ms);
+    format!("{} ({ago} ago)", values.join(between))
+}
+
+fn value_text(metric: Metric, name: &str, value: f64) -> String {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let bytes = matches!(
+        last,
+        "total"
+            | "used"
+            | "swap_total"
+            | "swap_used"
+            | "read"
+            | "written"
+            | "received"
+            | "sent"
+            | "memory"
+    );
+    let percent = matches!(last, "percent" | "swap_percent" | "cpu");
+    match metric {
+        Metric::Cpu => format!("{value:.1}%"),
+        Metric::Temperature => format!("{value:.1} °C"),
+        // A cast of a number that is too large, or below nothing, stops at the bound.
+        _ if bytes => output::bytes(value as u64),
+        _ if percent => format!("{value:.1}%"),
+        _ => format!("{value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_their_units() {
+        for (metric, name, value, expected) in [
+            (Metric::Cpu, "total", 12.34, "12.3%"),
+            (Metric::Memory, "used", 1_536.0, "1.5 KiB"),
+            (Metric::Memory, "swap_percent", 50.0, "50.0%"),
+            (Metric::Network, "eth0.received", 1_024.0, "1.0 KiB"),
+            (Metric::Network, "eth0.send_errors", 3.0, "3"),
+            (Metric::Temperature, "cpu_thermal", 48.31, "48.3 °C"),
+            (Metric::Instances, "web.cpu", 7.0, "7.0%"),
+            (Metric::Load, "1m", 0.25, "0.25"),
+        ] {
+            assert_eq!(value_text(metric, name, value), expected, "{name}");
+        }
+    }
 }

@@ -7,9 +7,9 @@ use crate::{
 };
 use std::{collections::BTreeSet, time::Duration};
 
-const HEAD: [&str; 11] = [
+const HEAD: [&str; 13] = [
     "WORKLOAD", "NODE", "STATE", "RUNTIME", "VERSION", "RESTARTS", "SINCE", "REASON", "EXIT",
-    "HANDLE", "WARNINGS",
+    "HEALTH", "RUNS", "HANDLE", "WARNINGS",
 ];
 
 pub(super) async fn run(client: &mut Client, args: ListArgs) -> Result<(), Failure> {
@@ -43,10 +43,17 @@ fn row(i: &InstanceView, wide: bool) -> Vec<String> {
         i.version.clone(),
         i.restarts.to_string(),
         output::ago(i.since_ms),
-        i.reason.clone(),
+        match (i.reason.is_empty(), i.next_run_ms) {
+            (true, Some(next)) if i.state == InstanceState::Scheduled => {
+                format!("next run {} UTC", output::utc(next))
+            }
+            _ => i.reason.clone(),
+        },
     ];
     if wide {
         cells.push(i.exit_code.map_or("-".into(), |c| c.to_string()));
+        cells.push(i.health.map_or("-".into(), |h| h.to_string()));
+        cells.push(i.runs.map_or("-".into(), |n| n.to_string()));
         cells.push(
             i.handle
                 .as_ref()

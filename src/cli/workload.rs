@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fleet::{InstanceView, WorkloadView},
     manifest,
-    model::{Desired, PlacementMode, Run},
+    model::{Desired, Name, PlacementMode, Run},
 };
 use std::fmt::Write;
 
@@ -34,6 +34,7 @@ pub(super) async fn run(client: &mut Client, verb: WorkloadVerb) -> Result<(), F
             instances.retain(|i| i.workload == workload);
             output::one(output.output, &view, |v| fields(v, &instances))
         }
+        WorkloadVerb::Export { workloads } => export(client, workloads).await,
         WorkloadVerb::Start(arg) => change(client, arg, "start").await,
         WorkloadVerb::Stop(arg) => change(client, arg, "stop").await,
         WorkloadVerb::Restart(arg) => change(client, arg, "restart").await,
@@ -50,6 +51,19 @@ async fn change(client: &mut Client, arg: WorkloadArg, verb: &str) -> Result<(),
         return Err(Failure::new("it did not get there"));
     }
     Ok(())
+}
+
+/// As TOML, whatever they were written in.
+async fn export(client: &mut Client, names: Vec<Name>) -> Result<(), Failure> {
+    let mut views: Vec<WorkloadView> = Vec::new();
+    if names.is_empty() {
+        views = client.list("/api/v1/workloads").await?;
+    }
+    for name in &names {
+        views.push(client.get(&format!("/api/v1/workloads/{name}")).await?);
+    }
+    let texts: Vec<String> = views.iter().map(|v| manifest::render(&v.spec)).collect();
+    output::print(&texts.join("\n"))
 }
 
 async fn ls(client: &mut Client, args: ListArgs) -> Result<(), Failure> {
@@ -99,6 +113,7 @@ fn what(run: &Run) -> String {
     match run {
         Run::Container { image, .. } => image.clone(),
         Run::Process { command, .. } => command.join(" "),
+        Run::Python { callable, .. } => format!("python {callable}"),
     }
 }
 
@@ -109,6 +124,15 @@ fn fields(w: &WorkloadView, instances: &[InstanceView]) -> Vec<(&'static str, St
         let _ = writeln!(standing, "{node}: {} {} {}", i.state, i.version, i.reason);
         for warning in &i.warnings {
             let _ = writeln!(standing, "  warning: {warning}");
+        }
+        if let Some(next) = i.next_run_ms {
+            let _ = writeln!(standing, "  next run: {} UTC", output::utc(next));
+        }
+        for line in i.last_error.iter().flat_map(|e| e.lines()) {
+            let _ = writeln!(standing, "  last error: {line}");
+        }
+        for line in &i.last_output {
+            let _ = writeln!(standing, "  last output: {line}");
         }
     }
     let reasons: String = w

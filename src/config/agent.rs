@@ -18,7 +18,10 @@ use crate::{
     model::{Name, Requirement},
 };
 use clap::builder::BoolishValueParser;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// What an agent needs to know, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +47,14 @@ pub struct AgentConfig {
     pub reconnect_max_ms: u64,
     /// `processes`: native processes may run on this node.
     pub processes: bool,
+    /// `standalone` and `dir`: the directory of manifests that says what runs, instead of a
+    /// controller.
+    pub standalone: Option<PathBuf>,
+    /// `local_socket`: where `fleetctl --local` reaches the agent; `None` is `off`.
+    pub local_socket: Option<PathBuf>,
 }
 
-/// The socket of a container engine, or that it is not to be used.
+/// A Unix socket, or that it is not to be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineSocket {
     /// `off`.
@@ -149,6 +157,28 @@ pub struct AgentOverrides {
         value_parser = BoolishValueParser::new()
     )]
     pub processes: Option<bool>,
+    /// Run without a controller; needs --dir
+    #[arg(
+        long,
+        env = "FLEETCTL_STANDALONE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub standalone: Option<bool>,
+    /// Directory of manifests that says what runs, with --standalone
+    #[arg(long, env = "FLEETCTL_DIR", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Socket for `fleetctl --local`, or off
+    #[arg(
+        long,
+        env = "FLEETCTL_LOCAL_SOCKET",
+        value_name = "PATH",
+        value_parser = EngineSocket::parse
+    )]
+    pub local_socket: Option<EngineSocket>,
 }
 
 impl AgentConfig {
@@ -192,6 +222,7 @@ impl AgentConfig {
                 flaw.hint("give the token or the file that holds it"),
             );
         }
+        let joins = join.is_some() || join_file.is_some();
         let labels = s.map("labels", &given.label.unwrap_or_default(), check_label);
         let docker_socket = s.parsed("docker_socket", given.docker_socket, EngineSocket::parse);
         let podman_socket = s.parsed("podman_socket", given.podman_socket, EngineSocket::parse);
@@ -204,8 +235,15 @@ impl AgentConfig {
             1_000..=3_600_000,
         );
         let processes = s.bool("processes", given.processes, true);
+        let alone = s.bool("standalone", given.standalone, false);
+        let dir = s.parsed("dir", given.dir, parse_path);
+        check_standalone(s, alone, dir.is_some(), joins);
+        let local_socket = s.parsed("local_socket", given.local_socket, EngineSocket::parse);
         settings.finish();
+        let default_socket = || EngineSocket::At(Self::socket_in(&common.data_dir));
         Some(AgentConfig {
+            local_socket: local_socket.unwrap_or_else(default_socket).path(),
+            standalone: dir.filter(|_| alone),
             common,
             name: name?,
             join: join
@@ -225,6 +263,11 @@ impl AgentConfig {
         })
     }
 
+    /// Where the local socket is by default.
+    pub fn socket_in(data_dir: &Path) -> PathBuf {
+        data_dir.join("agent.sock")
+    }
+
     /// For the node in a controller's own process: everything by default.
     pub fn local(
         common: Common,
@@ -234,6 +277,8 @@ impl AgentConfig {
         around: &Surroundings,
     ) -> AgentConfig {
         AgentConfig {
+            local_socket: Some(Self::socket_in(&data_dir)),
+            standalone: None,
             common: Common { data_dir, ..common },
             name,
             join: Some(join),
@@ -283,7 +328,32 @@ impl AgentConfig {
             quote(&duration_text(self.reconnect_max_ms)),
         );
         line(t, "processes", self.processes.to_string());
+        line(t, "standalone", self.standalone.is_some().to_string());
+        line(t, "dir", path(&self.standalone, ""));
+        line(t, "local_socket", path(&self.local_socket, "off"));
         text
+    }
+}
+
+/// Without a controller there must be a directory, and nothing to join.
+fn check_standalone(settings: &Settings<'_>, alone: bool, dir: bool, joins: bool) {
+    if alone && joins {
+        let flaw = Flaw::new("`standalone` and a join token exclude each other");
+        settings.refuse(
+            "standalone",
+            flaw.hint("leave one of them out: a controller says what runs, or a directory"),
+        );
+    }
+    if alone && !dir {
+        let flaw = Flaw::new("`standalone` needs a directory of manifests");
+        settings.refuse("standalone", flaw.hint("set `dir` or `--dir`"));
+    }
+    if dir && !alone {
+        let flaw = Flaw::new("`dir` means nothing without `standalone`");
+        settings.refuse(
+            "dir",
+            flaw.hint("set `standalone` or `--standalone` to run without a controller"),
+        );
     }
 }
 
@@ -312,5 +382,68 @@ fn check_label(key: &str, value: &str) -> Result<(), Flaw> {
             Flaw::new(format!("`{}={}` is not a label", shown(key), shown(value)))
                 .hint("key and value are 1 to 128 letters, digits, `-`, `_`, `.`, `/` and `:`"),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, given: &AgentOverrides) -> Result<AgentConfig, String> {
+        let around = Surroundings {
+            root: true,
+            host_name: "pi".to_owned(),
+            ..Surroundings::default()
+        };
+        let source = Source::new("a.toml", text);
+        AgentConfig::resolve(Some(&source), given, &around).map_err(|p| p.to_string())
+    }
+
+    #[test]
+    fn without_a_controller_there_is_a_directory_and_nothing_to_join() {
+        let plain = AgentOverrides::default();
+        let text = "[agent]\nstandalone = true\ndir = '/srv/workloads'\n";
+        let config = read(text, &plain).unwrap();
+        assert_eq!(config.standalone, Some("/srv/workloads".into()));
+        assert_eq!(read(&config.render(), &plain).unwrap(), config);
+        for (text, words) in [
+            ("[agent]\nstandalone = true\n", "needs a directory"),
+            ("[agent]\ndir = '/srv'\n", "means nothing without"),
+            (
+                "[agent]\nstandalone = true\ndir = '/srv'\njoin = 'x'\n",
+                "exclude each other",
+            ),
+        ] {
+            let said = read(text, &plain).unwrap_err();
+            assert!(said.contains(words), "{text}: {said}");
+        }
+        // A flag alone is as wrong as a line of the file.
+        let given = AgentOverrides {
+            dir: Some("workloads".into()),
+            ..AgentOverrides::default()
+        };
+        let said = read("[agent]\n", &given).unwrap_err();
+        assert!(said.contains("means nothing without"), "{said}");
+        let given = AgentOverrides {
+            standalone: Some(true),
+            ..given
+        };
+        let config = read("[agent]\n", &given).unwrap();
+        assert_eq!(config.standalone, Some("workloads".into()));
+    }
+
+    #[test]
+    fn the_local_socket_is_in_the_data_directory_unless_said_otherwise() {
+        let plain = AgentOverrides::default();
+        let config = read("[agent]\ndata_dir = '/data'\n", &plain).unwrap();
+        assert_eq!(config.local_socket, Some("/data/agent.sock".into()));
+        for (text, expected) in [
+            ("local_socket = 'off'", None),
+            ("local_socket = '/run/x.sock'", Some("/run/x.sock".into())),
+        ] {
+            let config = read(&format!("[agent]\n{text}\n"), &plain).unwrap();
+            assert_eq!(config.local_socket, expected);
+            assert_eq!(read(&config.render(), &plain).unwrap(), config);
+        }
     }
 }

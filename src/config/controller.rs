@@ -6,6 +6,7 @@ use super::{
     listen::{Listen, parse_advertised, parse_broker},
     read_listen, role_table,
     settings::Settings,
+    telemetry,
 };
 use crate::{
     manifest::{
@@ -14,18 +15,18 @@ use crate::{
         render::{line, quote, quote_list},
         table::Table,
     },
-    model::Name,
+    model::{LogShipping, Metric, MetricConfig, Name, NodeConfig},
     mqtt::Endpoint,
 };
 use clap::builder::BoolishValueParser;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const DAY: u64 = 24 * 60 * MINUTE;
 
 /// What a controller needs to know, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ControllerConfig {
     /// Data directory and log.
     pub common: Common,
@@ -60,6 +61,10 @@ pub struct ControllerConfig {
     pub start_grace_ms: u64,
     /// `command_timeout`: how long a command waits for its result, milliseconds.
     pub command_timeout_ms: u64,
+    /// `[controller.telemetry.<metric>]`: what nodes measure and publish.
+    pub telemetry: BTreeMap<Metric, MetricConfig>,
+    /// `[controller.log_shipping]`: whether nodes publish what their instances write.
+    pub log_shipping: LogShipping,
 }
 
 // Not a doc comment: it would become the description of the command.
@@ -266,6 +271,8 @@ impl ControllerConfig {
                 10 * SECOND,
                 SECOND..=60 * MINUTE,
             ),
+            telemetry: telemetry::read_metrics(s.table("telemetry")),
+            log_shipping: telemetry::read_shipping(s.table("log_shipping")),
         };
         config.check(s, complete);
         settings.finish();
@@ -346,6 +353,16 @@ impl ControllerConfig {
         line(t, "offline_after", duration(self.offline_after_ms));
         line(t, "start_grace", duration(self.start_grace_ms));
         line(t, "command_timeout", duration(self.command_timeout_ms));
+        telemetry::render(&self.telemetry, &self.log_shipping, t);
         text
+    }
+
+    /// What it means for agents: the configuration of nodes that have none of their own.
+    pub fn node_config(&self) -> NodeConfig {
+        NodeConfig {
+            heartbeat_interval_ms: self.heartbeat_interval_ms,
+            telemetry: self.telemetry.clone(),
+            logs: self.log_shipping,
+        }
     }
 }

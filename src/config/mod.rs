@@ -16,6 +16,7 @@ mod controller;
 mod join;
 mod listen;
 mod settings;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 

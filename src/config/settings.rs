@@ -138,6 +138,11 @@ impl<'a> Settings<'a> {
         map
     }
 
+    /// A table below this one; only the file has such. An absent one when it is not written.
+    pub(crate) fn table(&mut self, key: &'static str) -> Table<'a> {
+        self.table.table(key)
+    }
+
     /// The setting was given or is written, so that it is no default.
     pub(crate) fn is_set(&self, key: &'static str) -> bool {
         self.given.contains(key) || self.table.has(key)

@@ -69,7 +69,8 @@ impl Example {
         let topics = Topics::new("fleet");
         match self.kind {
             Kind::Access => topics.access(),
-            Kind::Logs => topics.detailed(self.kind, &node(), &web()),
+            Kind::Logs | Kind::Stream => topics.detailed(self.kind, &node(), &web()),
+            Kind::Telemetry => topics.detailed(self.kind, &node(), &"cpu".parse().unwrap()),
             kind => topics.of(kind, &node()),
         }
     }
@@ -128,9 +129,8 @@ impl Example {
 fn there_is_an_example_of_every_message() {
     let topics = Topics::new("fleet");
     for kind in Kind::ALL {
-        // Telemetry is reserved.
         let there = examples().iter().any(|e| e.kind == kind);
-        assert_eq!(there, kind != Kind::Telemetry, "{kind:?}");
+        assert!(there, "{kind:?}");
     }
     for example in examples() {
         let topic = topics.parse(&example.topic()).unwrap();
@@ -327,4 +327,28 @@ fn what_is_not_an_object_is_refused_and_harms_nobody() {
     assert_eq!(refusal, ContractError::NotAnObject);
     let sent = seal("fleet/state/pi-1", "pi-1", SEQ, &node_key(), &vec![1, 2]);
     assert_eq!(sent, Err(ContractError::NotAnObject));
+}
+
+/// What the first release wrote is read, and what it had running keeps its hash: an upgrade must
+/// not restart it.
+#[test]
+fn what_the_first_release_wrote_is_still_understood() {
+    let read = |file: &str| -> Value {
+        let path = format!(
+            "{}/src/contract/golden/first/{file}.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let assignment: super::AssignmentBody = serde_json::from_value(read("assignment")).unwrap();
+    let workload = &assignment.instances[0].workload;
+    assert_eq!(workload.spec_hash(), "ed7d49c279588d5d");
+    assert_eq!(workload.needs_features(), 1);
+    let metadata: super::Metadata = serde_json::from_value(read("metadata")).unwrap();
+    assert_eq!(metadata.features, 1);
+    let state: super::State = serde_json::from_value(read("state")).unwrap();
+    assert_eq!(state.instances[0].health, None);
+    let _: super::CommandBody = serde_json::from_value(read("command")).unwrap();
+    let _: super::CommandResult = serde_json::from_value(read("result")).unwrap();
+    let _: super::Cfg = serde_json::from_value(read("cfg")).unwrap();
 }

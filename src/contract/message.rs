@@ -2,10 +2,11 @@
 
 use super::Seq;
 use crate::model::{
-    Assignment, CommandOutcome, CommandSpec, EngineFact, LogLine, Name, NodeConfig, NodeFacts,
-    ObservedInstance, UnixMs,
+    Assignment, CommandOutcome, CommandSpec, EngineFact, LogLine, LogStream, Name, NodeConfig,
+    NodeFacts, ObservedInstance, UnixMs, Unmanaged,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// `metadata/{node}`: what the node is.
 pub type Metadata = NodeFacts;
@@ -49,6 +50,10 @@ pub struct State {
     /// The runtimes and whether they answer.
     #[serde(default)]
     pub engines: Vec<EngineFact>,
+    /// Containers that are not of the fleet and have the label `fleetctl.discover=true`; at most
+    /// 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discovered: Vec<Unmanaged>,
 }
 
 /// `heartbeat/{node}`. A field that has not changed noticeably since the session's previous
@@ -87,13 +92,44 @@ pub struct HeartbeatBody {
     pub state: Option<String>,
 }
 
-/// `logs/{node}/{instance}`: a batch of lines for a follow lease.
+/// `telemetry/{node}/{metric}`: one measurement, as `cfg` says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Telemetry {
+    /// Node's clock.
+    pub at: UnixMs,
+    /// By name, as in `total` or `eth0.received`; at most 200. Percent 0–100, bytes, seconds,
+    /// degrees Celsius; of `throttling` 0 or 1.
+    pub values: BTreeMap<String, f64>,
+}
+
+/// `stream/{node}/{instance}`: what a program wrote that an `exec` command runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Id of the `exec` command.
+    pub command: String,
+    /// Counts from 0, without a gap; at most 64 ahead of the last `taken` that came
+    /// ([`crate::model::ExecInput`]).
+    pub n: u64,
+    /// Which of its two.
+    pub stream: LogStream,
+    /// Bytes, base64; at most 16 KiB of them. Empty: there will be no more.
+    pub data: String,
+}
+
+/// `logs/{node}/{instance}`: a batch of lines for a follow lease, or shipped because `cfg` says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logs {
-    /// Id of the `logs` command that asked.
+    /// Id of the `logs` command that asked; empty when nobody did.
     pub command: String,
-    /// At most 500 lines and 256 KiB.
+    /// Batches of one command count from 0, without a gap: a reader that misses one asks again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n: u64,
+    /// At most 500 lines and 256 KiB. Empty: there will be no more for this command.
     pub lines: Vec<LogLine>,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// `command/{node}`.
@@ -106,7 +142,7 @@ pub struct CommandBody {
 }
 
 /// `result/{node}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandResult {
     /// As in the command.
     pub id: String,

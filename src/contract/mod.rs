@@ -17,8 +17,9 @@
 //! | `{p}/state/{node}` | agent | 1 | yes | [`State`] |
 //! | `{p}/cfg/{node}` | agent | 1 | yes | [`Cfg`] |
 //! | `{p}/heartbeat/{node}` | agent | 0 | no | [`HeartbeatBody`] |
-//! | `{p}/telemetry/{node}/{metric}` | agent | 0 | no | reserved |
+//! | `{p}/telemetry/{node}/{metric}` | agent | 0 | no | [`Telemetry`] |
 //! | `{p}/logs/{node}/{instance}` | agent | 1 | no | [`Logs`] |
+//! | `{p}/stream/{node}/{instance}` | agent | 1 | no | [`Stream`] |
 //! | `{p}/result/{node}` | agent | 1 | no | [`CommandResult`] |
 //! | `{p}/event/{node}` | agent | 1 | no | [`Event`] |
 //! | `{p}/assignment/{node}` | controller | 1 | yes | [`AssignmentBody`] |
@@ -47,8 +48,8 @@
 //! ```
 //!
 //! A reader refuses, counts, and otherwise ignores: a payload that is too large
-//! ([`Kind::max_payload`]: 8 KiB of `heartbeat`, `status`, `cfg`, `enroll`, `welcome`; 16 KiB of
-//! `event`; 64 KiB of `metadata`, `result`; else 1 MiB) or not an object;
+//! ([`Kind::max_payload`]: 8 KiB of `heartbeat`, `status`, `enroll`, `welcome`; 16 KiB of `cfg`,
+//! `event`, `telemetry`; 64 KiB of `metadata`, `stream`; 256 KiB of `result`; else 1 MiB) or not an object;
 //! another `v`; a missing field (it names it); a `from` that is not the topic's node (agents) or
 //! `controller`; a signature that does not verify; a `seq` that is not newer (compared as a pair)
 //! than the last one from that sender on that topic. The same message again, as a broker sends a
@@ -75,9 +76,62 @@
 //! 4. **Obey.** An assignment whose generation is lower than the one on disk is refused. It is
 //!    complete: what it does not name is stopped and removed. Store it before reporting its
 //!    generation in `state`. A command is run at most once, also over a restart of the agent:
-//!    remember its id, or refuse every `seq` not above the highest that was run.
+//!    remember its id, or refuse every `seq` not above the highest that was run. Behave as the
+//!    assignment's `cfg` says, and publish what is in effect as `cfg/{node}`.
 //! 5. **Leave.** Publish [`Status`] `offline` with `graceful: true` under `[start, n+1]`, then
 //!    DISCONNECT.
+//!
+//! ## Features
+//!
+//! [`Metadata`] has `features`, a whole number: what the agent knows of workloads
+//! ([`crate::model::FEATURES`]; 1 where it is missing). The controller gives an agent no workload
+//! that needs more, since unknown fields are ignored and it would be run wrongly. A field of a
+//! workload that is not used is not sent, so an agent that knows less still sees the same document
+//! and the same hash. A word for a state that a reader does not know is `unknown` to it.
+//!
+//! ## Commands
+//!
+//! Each has an id and ends with one [`CommandResult`] of that id. Those that change something
+//! (`restart`, `start`, `stop`, `remove`, `exec`) are never run twice; the others may be.
+//!
+//! **`logs`**: lines of one instance, by [`crate::model::LogQuery`]. They come as [`Logs`] on
+//! `logs/{node}/{instance}` with the command's id, in batches whose `n` counts from 0 without a gap;
+//! the last batch is empty, and then the result comes. With `follow_ms` (at most 120,000) new lines
+//! follow for that long: a lease. A reader that misses a number, or hears that the agent began a new
+//! session, asks again with `since` = the last cursor that it has. A cursor is a time, and several
+//! lines may have the same one. `input` with `kill` ends a lease early.
+//!
+//! Lines are published without a command, too, where `cfg` says so (`logs.enabled`): `command` is
+//! empty then, `n` is 0 and says nothing, and no batch is empty.
+//!
+//! **`exec`**: one more program beside an instance, by [`crate::model::ExecSpec`]. What it writes
+//! comes as [`Stream`] on `stream/{node}/{instance}`: `n` counts from 0 over both outputs together,
+//! `data` is base64 of at most 16 KiB, and a message without data is the last one. Its exit code is in
+//! the result. Who asked sends `input` commands with [`crate::model::ExecInput`], whose `session` is
+//! the id of the `exec`:
+//!
+//! - `data`, `end`, `resize`: in the order of their own `n` from 0, each under the id
+//!   `{session}.{n}` and answered by a result when the program has been given it. An answer that
+//!   does not come: the same again; the agent takes each `n` once. A part that stays missing for
+//!   30 s kills the program.
+//! - `taken`: up to and without this `n` of the `stream` messages everything has arrived. The agent
+//!   writes at most 64 messages beyond it, and stops reading the program until then. Sent at least
+//!   every 30 s, it also says that somebody is there: after 90 s of silence the program is killed.
+//! - `kill`: ends it. `taken` and `kill` are outside of the order and are not answered.
+//!
+//! An agent knows nothing of it after its restart; the program has ended with it.
+//!
+//! **`discover`**: the result has `unmanaged`, the containers on the node that are not of the fleet
+//! ([`crate::model::Unmanaged`]), each with the workload that would take it over. Those with the label
+//! `fleetctl.discover=true` are also in `state` as `discovered`, without the workload.
+//!
+//! ## Telemetry
+//!
+//! `cfg` names the metrics ([`crate::model::Metric`]) that are on, each with its interval and the
+//! change below which it is left out; every tenth is sent anyway. One message is one measurement:
+//! `at`, and `values` by name, as in `total` and `core.0` of `cpu`, `eth0.received` of `network`,
+//! `web.memory` of `instances`. QoS 0: one that is lost is not repeated. A metric that a machine does
+//! not have is not sent.
 
 mod envelope;
 #[cfg(test)]
@@ -89,7 +143,7 @@ mod topic;
 pub use envelope::{Seq, Unverified, Verified, seal};
 pub use message::{
     Access, AssignmentBody, Cfg, CommandBody, CommandResult, Enroll, Event, HeartbeatBody, Logs,
-    Metadata, SessionStatus, State, Status, Welcome, WelcomeDecision,
+    Metadata, SessionStatus, State, Status, Stream, Telemetry, Welcome, WelcomeDecision,
 };
 pub use replay::{Freshness, MAX_TOPICS_PER_SENDER, ReplayGuard};
 pub use topic::{Kind, Topic, Topics};

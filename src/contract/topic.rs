@@ -14,6 +14,7 @@ pub enum Kind {
     Heartbeat,
     Telemetry,
     Logs,
+    Stream,
     Result,
     Event,
     Assignment,
@@ -25,7 +26,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Metadata,
         Kind::Status,
         Kind::State,
@@ -33,6 +34,7 @@ impl Kind {
         Kind::Heartbeat,
         Kind::Telemetry,
         Kind::Logs,
+        Kind::Stream,
         Kind::Result,
         Kind::Event,
         Kind::Assignment,
@@ -52,6 +54,7 @@ impl Kind {
             Kind::Heartbeat => "heartbeat",
             Kind::Telemetry => "telemetry",
             Kind::Logs => "logs",
+            Kind::Stream => "stream",
             Kind::Result => "result",
             Kind::Event => "event",
             Kind::Assignment => "assignment",
@@ -90,16 +93,17 @@ impl Kind {
     pub fn max_payload(self) -> usize {
         use Kind::*;
         match self {
-            Heartbeat | Status | Cfg | Enroll | Welcome | Telemetry => 8 * 1024,
-            Event => 16 * 1024,
-            Metadata | Result => 64 * 1024,
+            Heartbeat | Status | Enroll | Welcome => 8 * 1024,
+            Cfg | Event | Telemetry => 16 * 1024,
+            Metadata | Stream => 64 * 1024,
+            Result => 256 * 1024,
             State | Logs | Assignment | Command | Access => super::MAX_PAYLOAD,
         }
     }
 
     /// The topic has a third level: the metric or the instance.
     fn has_detail(self) -> bool {
-        matches!(self, Kind::Telemetry | Kind::Logs)
+        matches!(self, Kind::Telemetry | Kind::Logs | Kind::Stream)
     }
 }
 

@@ -6,12 +6,12 @@ use super::{
 };
 use crate::{
     contract::{
-        CommandResult, Enroll, Event, Freshness, HeartbeatBody, Kind, Logs, Metadata, ReplayGuard,
-        SessionStatus, State, Status, Unverified, Verified,
+        Cfg, CommandResult, Enroll, Event, Freshness, HeartbeatBody, Kind, Logs, Metadata,
+        ReplayGuard, SessionStatus, State, Status, Stream, Telemetry, Unverified, Verified,
     },
     fleet::{Approval, Change, FleetEvent, Refusal},
     identity::{self, PublicKey},
-    model::{Name, Presence},
+    model::{Metric, Name, Presence},
     support::clock,
 };
 use std::sync::{Arc, PoisonError};
@@ -90,7 +90,8 @@ impl Inbox {
             Freshness::Again => return Ok(()),
             Freshness::Stale | Freshness::TooManyTopics => return Err("replay"),
         }
-        self.read(node.clone(), parsed.kind, message).await?;
+        self.read(node.clone(), parsed.kind, parsed.detail, message)
+            .await?;
         // What the broker kept says nothing about whether its sender lives.
         if !retained && parsed.kind != Kind::Status {
             self.tell(Input::Heard(node)).await;
@@ -98,7 +99,13 @@ impl Inbox {
         Ok(())
     }
 
-    async fn read(&self, node: Name, kind: Kind, message: Verified) -> Result<(), &'static str> {
+    async fn read(
+        &self,
+        node: Name,
+        kind: Kind,
+        detail: Option<Name>,
+        message: Verified,
+    ) -> Result<(), &'static str> {
         let c = &self.controller;
         let bad = |e: crate::contract::ContractError| e.kind();
         match kind {
@@ -119,6 +126,8 @@ impl Inbox {
             Kind::State => {
                 let mut state: State = message.read().map_err(bad)?;
                 plain::state(&mut state);
+                c.live
+                    .take_discovered(&node, std::mem::take(&mut state.discovered));
                 self.tell(Input::Told(Change::StateReported {
                     node: node.clone(),
                     generation: state.generation,
@@ -130,6 +139,18 @@ impl Inbox {
             Kind::Heartbeat => {
                 let body: HeartbeatBody = message.read().map_err(bad)?;
                 c.live.take(&node, &body, clock::unix_ms());
+            }
+            Kind::Telemetry => {
+                let metric = |m: &Metric| detail.as_ref().is_some_and(|d| d.as_str() == m.as_str());
+                // An agent of a later release may measure what is not known here.
+                if let Some(metric) = Metric::ALL.into_iter().find(metric) {
+                    let body: Telemetry = message.read().map_err(bad)?;
+                    c.live.take_telemetry(&node, metric, body, clock::unix_ms());
+                }
+            }
+            Kind::Cfg => {
+                let config: Cfg = message.read().map_err(bad)?;
+                c.live.take_config(&node, config, clock::unix_ms());
             }
             Kind::Result => {
                 let result: CommandResult = message.read().map_err(bad)?;
@@ -145,6 +166,9 @@ impl Inbox {
                 c.pending.finish(&node, &result);
             }
             Kind::Logs => c.pending.lines(&node, message.read::<Logs>().map_err(bad)?),
+            Kind::Stream => c
+                .pending
+                .output(&node, message.read::<Stream>().map_err(bad)?),
             Kind::Event => {
                 let Event {
                     event,

@@ -1,28 +1,43 @@
-//! What is true only now: the last heartbeat of each node. Held in memory, one per node.
+//! What is true only now, held in memory and bounded: of each node the last heartbeat, the last
+//! value of each metric, and the configuration that it says it has.
 
+use super::plain;
 use crate::{
-    contract::HeartbeatBody,
-    model::{Heartbeat, Name, UnixMs},
+    contract::{HeartbeatBody, Telemetry},
+    fleet::{Reading, ReportedConfig},
+    model::{Heartbeat, Metric, Name, NodeConfig, UnixMs, Unmanaged},
 };
 use std::{
     collections::BTreeMap,
-    sync::{PoisonError, RwLock},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-/// The last heartbeats.
+/// Values that are kept of one metric.
+const MAX_VALUES: usize = 200;
+/// Bytes of the name of a value.
+const MAX_VALUE_NAME: usize = 128;
+
+/// What nodes said last.
 #[derive(Debug, Default)]
 pub struct Live {
-    heartbeats: RwLock<BTreeMap<Name, Heartbeat>>,
+    nodes: RwLock<BTreeMap<Name, Told>>,
+}
+
+/// What one node said last.
+#[derive(Debug, Default)]
+struct Told {
+    heartbeat: Option<Heartbeat>,
+    telemetry: BTreeMap<Metric, Reading>,
+    config: Option<ReportedConfig>,
+    discovered: Vec<Unmanaged>,
 }
 
 impl Live {
     /// Takes a heartbeat; what it leaves out stays as it was.
     pub fn take(&self, node: &Name, body: &HeartbeatBody, now: UnixMs) {
-        let mut all = self
-            .heartbeats
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let h = all.entry(node.clone()).or_default();
+        let mut all = self.write();
+        let told = all.entry(node.clone()).or_default();
+        let h = told.heartbeat.get_or_insert_default();
         h.heard_ms = now;
         h.uptime_s = body.uptime;
         h.cpu = body.cpu.unwrap_or(h.cpu);
@@ -38,20 +53,184 @@ impl Live {
         }
     }
 
-    /// The last one of a node.
+    /// Takes a measurement, in place of the one before. Values that are no numbers, and those that
+    /// are too many, are left out; and so is what was on its way when it was turned off.
+    pub fn take_telemetry(&self, node: &Name, metric: Metric, body: Telemetry, now: UnixMs) {
+        let values = body
+            .values
+            .into_iter()
+            .filter(|(_, v)| v.is_finite())
+            .take(MAX_VALUES)
+            .map(|(name, value)| (plain::text(&name, MAX_VALUE_NAME), value))
+            .collect();
+        let reading = Reading {
+            at: body.at,
+            heard_ms: now,
+            values,
+        };
+        let mut all = self.write();
+        let told = all.entry(node.clone()).or_default();
+        let off = |r: &ReportedConfig| !r.config.telemetry.get(&metric).is_some_and(|m| m.enabled);
+        if !told.config.as_ref().is_some_and(off) {
+            told.telemetry.insert(metric, reading);
+        }
+    }
+
+    /// Takes the configuration that a node has in effect. What it does not measure any more is
+    /// forgotten: an old value must not look like a new one.
+    pub fn take_config(&self, node: &Name, config: NodeConfig, now: UnixMs) {
+        let mut all = self.write();
+        let told = all.entry(node.clone()).or_default();
+        told.telemetry
+            .retain(|metric, _| config.telemetry.get(metric).is_some_and(|m| m.enabled));
+        told.config = Some(ReportedConfig {
+            heard_ms: now,
+            config,
+        });
+    }
+
+    /// Takes the containers of others that a node announces.
+    pub fn take_discovered(&self, node: &Name, discovered: Vec<Unmanaged>) {
+        self.write().entry(node.clone()).or_default().discovered = discovered;
+    }
+
+    /// Containers of others that a node announced last.
+    pub fn discovered(&self, node: &str) -> Vec<Unmanaged> {
+        let all = self.read();
+        all.get(node)
+            .map_or_else(Vec::new, |t| t.discovered.clone())
+    }
+
+    /// The last heartbeat of a node.
     pub fn get(&self, node: &str) -> Option<Heartbeat> {
-        self.heartbeats
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(node)
-            .cloned()
+        self.read().get(node)?.heartbeat.clone()
+    }
+
+    /// The last value of each metric of a node.
+    pub fn telemetry(&self, node: &str) -> BTreeMap<Metric, Reading> {
+        let all = self.read();
+        all.get(node)
+            .map_or_else(BTreeMap::new, |t| t.telemetry.clone())
+    }
+
+    /// The configuration that a node says it has; `None` until it said so.
+    pub fn config(&self, node: &str) -> Option<ReportedConfig> {
+        self.read().get(node)?.config.clone()
+    }
+
+    /// Calls `visit` with every value of the nodes that `wanted` picks, ordered; at most
+    /// `per_node` of each. Stops when `visit` says `false`.
+    pub fn each_value(
+        &self,
+        wanted: impl Fn(&Name) -> bool,
+        per_node: usize,
+        mut visit: impl FnMut(&Name, Metric, &str, f64) -> bool,
+    ) {
+        let all = self.read();
+        for (node, told) in all.iter().filter(|(name, _)| wanted(name)) {
+            let values = told.telemetry.iter().flat_map(|(metric, reading)| {
+                reading
+                    .values
+                    .iter()
+                    .map(move |(name, v)| (*metric, name, *v))
+            });
+            for (metric, name, value) in values.take(per_node) {
+                if !visit(node, metric, name, value) {
+                    return;
+                }
+            }
+        }
     }
 
     /// A node was removed.
     pub fn forget(&self, node: &str) {
-        self.heartbeats
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(node);
+        self.write().remove(node);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Told>> {
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Name, Told>> {
+        self.nodes.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::MetricConfig;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn values(count: usize) -> Telemetry {
+        Telemetry {
+            at: 1,
+            values: (0..count).map(|n| (format!("v{n:04}"), 1.0)).collect(),
+        }
+    }
+
+    #[test]
+    fn a_measurement_is_bounded_plain_and_replaces_the_one_before() {
+        let live = Live::default();
+        let pi = name("pi");
+        let mut body = values(1_000);
+        body.values.insert("\u{1b}[31m".into(), 2.0);
+        body.values.insert("0".into(), f64::INFINITY);
+        live.take_telemetry(&pi, Metric::Cpu, body, 5);
+        let told = live.telemetry("pi");
+        let cpu = &told[&Metric::Cpu].values;
+        assert_eq!(cpu.len(), MAX_VALUES);
+        assert!(cpu.contains_key(" [31m") && !cpu.contains_key("0"));
+        live.take_telemetry(&pi, Metric::Cpu, values(1), 9);
+        let told = live.telemetry("pi");
+        assert_eq!(told[&Metric::Cpu].heard_ms, 9);
+        assert_eq!(told[&Metric::Cpu].values.len(), 1);
+        live.forget("pi");
+        assert!(live.telemetry("pi").is_empty());
+    }
+
+    #[test]
+    fn what_is_not_measured_any_more_is_forgotten() {
+        let live = Live::default();
+        let pi = name("pi");
+        for metric in [Metric::Cpu, Metric::Load] {
+            live.take_telemetry(&pi, metric, values(1), 5);
+        }
+        let mut config = NodeConfig::default();
+        config
+            .telemetry
+            .insert(Metric::Cpu, MetricConfig::default());
+        live.take_config(&pi, config.clone(), 7);
+        live.take_telemetry(&pi, Metric::Load, values(1), 8);
+        let left: Vec<Metric> = live.telemetry("pi").into_keys().collect();
+        assert_eq!(left, [Metric::Cpu]);
+        let heard = live.config("pi").unwrap();
+        assert_eq!((heard.heard_ms, heard.config), (7, config));
+        assert_eq!(live.get("pi"), None, "it sent no heartbeat");
+    }
+
+    #[test]
+    fn values_are_visited_up_to_the_bounds() {
+        let live = Live::default();
+        for node in ["a", "b", "c"] {
+            live.take_telemetry(&name(node), Metric::Cpu, values(3), 5);
+            live.take_telemetry(&name(node), Metric::Load, values(3), 5);
+        }
+        let seen = |per_node: usize, most: usize| {
+            let mut seen = Vec::new();
+            let online = |n: &Name| n.as_str() != "b";
+            live.each_value(online, per_node, |node, metric, _, _| {
+                seen.push((node.to_string(), metric));
+                seen.len() < most
+            });
+            seen
+        };
+        assert_eq!(seen(200, 1_000).len(), 12);
+        assert_eq!(seen(4, 1_000).len(), 8);
+        assert_eq!(seen(200, 5).len(), 5);
+        assert!(seen(200, 1_000).iter().all(|(node, _)| node != "b"));
     }
 }

@@ -26,7 +26,7 @@ mod run;
 mod state;
 
 pub use events::{EventLog, NumberedEvent};
-pub use pending::{Pending, PendingError};
+pub use pending::{ExecNews, Pending, PendingError};
 pub use run::{ControllerError, run};
 pub(crate) use run::{broker_listeners, machine_names};
 pub use state::{AskError, Controller, Input};

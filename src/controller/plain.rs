@@ -20,6 +20,15 @@ pub(super) fn text(text: &str, max: usize) -> String {
     out
 }
 
+/// As [`text`], with its line breaks: a traceback.
+fn lines(many: &str, max: usize) -> String {
+    let each: Vec<String> = many.lines().map(|line| text(line, 1_024)).collect();
+    let mut out = each.join("\n");
+    let end = out.floor_char_boundary(max);
+    out.truncate(end);
+    out
+}
+
 fn clean(field: &mut String, max: usize) {
     if field.len() > max || field.chars().any(char::is_control) {
         *field = text(field, max);
@@ -55,6 +64,16 @@ pub(super) fn facts(facts: &mut NodeFacts) {
 
 /// What a node observes.
 pub(super) fn state(state: &mut State) {
+    state.discovered.truncate(100);
+    for found in &mut state.discovered {
+        found.workload = None;
+        found.lost.clear();
+        clean(&mut found.name, 256);
+        clean(&mut found.image, 512);
+        if let Some(project) = &mut found.project {
+            clean(project, 128);
+        }
+    }
     state.engines.truncate(8);
     state
         .engines
@@ -69,6 +88,11 @@ pub(super) fn state(state: &mut State) {
         if let Some(handle) = &mut i.handle {
             clean(handle, 128);
         }
+        if let Some(error) = &mut i.last_error {
+            *error = lines(error, 4_096);
+        }
+        i.last_output.truncate(10);
+        i.last_output.iter_mut().for_each(|l| clean(l, 256));
         i.warnings.truncate(8);
         i.warnings.iter_mut().for_each(|w| clean(w, 512));
     }

@@ -19,7 +19,7 @@ use crate::{
     http,
     identity::{self, FleetIdentity, IdentityError, credential},
     journal::{Journal, JournalError, SqliteJournal},
-    model::{NodeConfig, Presence},
+    model::Presence,
     mqtt::{self, Endpoint, Login, LoginSource, SessionEvent, SessionSettings},
     support::{Shutdown, clock},
 };
@@ -92,6 +92,8 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
         outbox,
         join,
         command_timeout: Duration::from_millis(config.command_timeout_ms),
+        silent_after_ms: config.silent_after_ms,
+        configuring: tokio::sync::Mutex::default(),
         auto_approve: config.auto_approve,
         connected: false.into(),
         refused: std::sync::Mutex::default(),
@@ -104,9 +106,7 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
     let session = connect(&config, &controller, own_endpoint)?;
     let core = spawn_core(&config, &controller, Box::new(journal), queue)?;
     let first_start = first_token(&controller, dir).await?;
-    let node_config = NodeConfig {
-        heartbeat_interval_ms: config.heartbeat_interval_ms,
-    };
+    let node_config = config.node_config();
     let _ = controller
         .change(None, Change::Configured { node_config })
         .await;

@@ -69,7 +69,7 @@ pub struct Controller {
     pub(super) inputs: flume::Sender<Input>,
     /// Keys and CA.
     pub identity: FleetIdentity,
-    /// The last heartbeats.
+    /// What nodes said last of how they are.
     pub live: Live,
     /// What happened lately.
     pub events: EventLog,
@@ -81,6 +81,10 @@ pub struct Controller {
     pub join: JoinBase,
     /// How long a command may take.
     pub command_timeout: Duration,
+    /// A node that is not heard for so long is called silent, milliseconds.
+    pub silent_after_ms: u64,
+    /// Held while a node's configuration is read and changed.
+    pub configuring: tokio::sync::Mutex<()>,
     /// Machines with a token need no further consent.
     pub auto_approve: bool,
     /// Connected to the broker.

@@ -43,6 +43,9 @@ impl Fleet {
             Change::NodeRevoked { node } => self.revoke(node, at)?,
             Change::NodeRemoved { node } => self.remove_node(node, at)?,
             Change::NodeLabelled { node, labels } => self.label(node, labels)?,
+            Change::NodeConfigured { node, config } => {
+                self.configure_node(node, config.as_ref())?
+            }
             Change::NodeDescribed { node, facts } => self.describe(node, facts)?,
             Change::NodePresenceChanged {
                 node,
@@ -78,7 +81,9 @@ impl Fleet {
                 instances,
                 engines,
             } => self.report(node, *generation, instances, engines, at)?,
-            Change::WorkloadsApplied { workloads } => self.apply_workloads(workloads, at)?,
+            Change::WorkloadsApplied { workloads, removed } => {
+                self.apply_and_remove(workloads, removed, at)?
+            }
             Change::WorkloadsRemoved { workloads } => self.remove_workloads(workloads, at)?,
             Change::WorkloadDesired { workload, desired } => {
                 self.change_workload(workload, at, |record| {
@@ -126,7 +131,7 @@ impl Fleet {
         let assigned = |name: &Name| {
             let w = self.workloads.get(name)?;
             Some(AssignedInstance {
-                workload: w.spec.clone(),
+                workload: self.spec_on(w, node, record),
                 desired: w.desired,
                 restart_count: w.restart_count,
             })
@@ -134,7 +139,7 @@ impl Fleet {
         Some(Assignment {
             generation: record.generation,
             instances: record.placed.iter().filter_map(assigned).collect(),
-            cfg: self.node_config.clone(),
+            cfg: record.config.as_ref().unwrap_or(&self.node_config).clone(),
         })
     }
 
@@ -144,6 +149,44 @@ impl Fleet {
             .get_mut(node)
             .filter(|n| n.approval == Approval::Approved);
         record.ok_or_else(|| Refusal::no_node(node))
+    }
+
+    /// Both or neither.
+    fn apply_and_remove(
+        &mut self,
+        workloads: &[Workload],
+        removed: &[Name],
+        at: UnixMs,
+    ) -> Result<Vec<Effect>, Refusal> {
+        if let Some(unknown) = removed.iter().find(|n| !self.workloads.contains_key(*n)) {
+            return Err(Refusal::no_workload(unknown));
+        }
+        if let Some(both) = workloads.iter().find(|w| removed.contains(&w.name)) {
+            let message = format!("{} cannot be applied and removed at once", both.name);
+            return Err(Refusal::Invalid(message));
+        }
+        self.check_order(workloads, removed)?;
+        if removed.is_empty() {
+            return self.apply_workloads(workloads, at);
+        }
+        // What goes makes room for what comes. Refused by its size, nothing is removed either.
+        let changed: Vec<&Workload> = workloads.iter().collect();
+        self.check_sizes(&changed)?;
+        let added = changed
+            .iter()
+            .filter(|w| !self.workloads.contains_key(&w.name));
+        if self.workloads.len() - removed.len() + added.count() > MAX_WORKLOADS {
+            return Err(too_many());
+        }
+        let replaced: Vec<Name> = workloads.iter().map(|w| w.name.clone()).collect();
+        self.check_removal(removed, &replaced)?;
+        let mut effects = self.take_away(removed, at);
+        match self.apply_workloads(workloads, at) {
+            Ok(more) => effects.extend(more),
+            Err(Refusal::Unchanged) => {}
+            Err(other) => return Err(other),
+        }
+        Ok(effects)
     }
 
     fn apply_workloads(
@@ -161,9 +204,7 @@ impl Fleet {
             .filter(|w| !self.workloads.contains_key(&w.name))
             .count();
         if self.workloads.len() + added > MAX_WORKLOADS {
-            return Err(Refusal::Invalid(format!(
-                "a fleet has at most {MAX_WORKLOADS} workloads"
-            )));
+            return Err(too_many());
         }
         self.check_sizes(&changed)?;
         let mut effects = Vec::new();
@@ -177,6 +218,7 @@ impl Fleet {
                 spec: Arc::new(workload.clone()),
                 spec_hash: String::new(),
                 encoded_len: 0,
+                names: BTreeSet::new(),
                 desired: Desired::Running,
                 restart_count: 0,
                 revision: 0,
@@ -188,6 +230,7 @@ impl Fleet {
             record.spec = Arc::new(workload.clone());
             record.spec_hash = workload.spec_hash();
             record.encoded_len = workload.encoded_len();
+            record.names = workload.template_names();
             record.revision += 1;
             record.applied_ms = at;
             touched.extend(record.placed.iter().cloned());
@@ -210,6 +253,11 @@ impl Fleet {
         if let Some(unknown) = names.iter().find(|n| !self.workloads.contains_key(*n)) {
             return Err(Refusal::no_workload(unknown));
         }
+        self.check_removal(names, &[])?;
+        Ok(self.take_away(names, at))
+    }
+
+    fn take_away(&mut self, names: &[Name], at: UnixMs) -> Vec<Effect> {
         let mut effects = Vec::new();
         let mut touched = BTreeSet::new();
         for name in names {
@@ -226,7 +274,7 @@ impl Fleet {
             effects.push(event.about_workload(name).effect());
         }
         effects.extend(self.reassign(&touched));
-        Ok(effects)
+        effects
     }
 
     fn change_workload(
@@ -245,4 +293,8 @@ impl Fleet {
         effects.extend(self.reassign(&touched));
         Ok(effects)
     }
+}
+
+fn too_many() -> Refusal {
+    Refusal::Invalid(format!("a fleet has at most {MAX_WORKLOADS} workloads"))
 }

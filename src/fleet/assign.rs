@@ -1,8 +1,8 @@
 //! Where workloads go, and which assignments change for it.
 
 use super::{
-    Approval, Candidate, Decision, Effect, Fleet, NodeRecord, Refusal, place,
-    placement::{KEPT, MATCHES, MAX_ASSIGNED, obstacle, passed_over},
+    Approval, Candidate, Decision, Effect, Fleet, NodeNames, NodeRecord, Refusal, place,
+    placement::{KEPT, MATCHES, MAX_ASSIGNED, Needs, obstacle, passed_over},
 };
 use crate::model::{Name, PlacementMode, Workload};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,10 +26,17 @@ impl Fleet {
         };
         let mut whole = BTreeSet::new();
         let mut here = Vec::new();
+        // What is filled in from the node's labels and facts may be another text now.
+        let mut filled = false;
         for (name, w) in &self.workloads {
             let kept = w.placed.contains(node);
             let every = w.spec.placement.mode == PlacementMode::Every;
-            match (obstacle(&w.spec, w.encoded_len, &candidate, kept), kept) {
+            let needs = Needs {
+                bytes: w.encoded_len,
+                names: &w.names,
+            };
+            filled |= kept && !w.names.is_empty();
+            match (obstacle(&w.spec, needs, &candidate, kept), kept) {
                 (None, true) => here.push((name.clone(), true, KEPT.to_owned())),
                 (None, false) if every => here.push((name.clone(), true, MATCHES.to_owned())),
                 (None, false) if w.missing == 0 => {
@@ -42,6 +49,9 @@ impl Fleet {
             }
         }
         let mut touched = self.decide(whole);
+        if filled {
+            touched.insert(node.clone());
+        }
         for (name, placed, reason) in here {
             let Some(w) = self.workloads.get_mut(&name) else {
                 continue;
@@ -129,6 +139,8 @@ impl Fleet {
             memory_reserved: reserved,
             memory_total: n.facts.as_ref().map_or(0, |f| f.memory_total),
             assigned_bytes: self.assigned_bytes(n),
+            features: n.facts.as_ref().map_or(1, |f| f.features.max(1)),
+            names: NodeNames::of(name, n),
         })
     }
 

@@ -62,6 +62,12 @@ pub enum Change {
         node: Name,
         labels: BTreeMap<String, Option<String>>,
     },
+    /// Somebody gave a node settings of its own, or (`None`) the fleet's again.
+    NodeConfigured {
+        node: Name,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        config: Option<NodeConfig>,
+    },
     /// Its facts are other ones than before.
     NodeDescribed { node: Name, facts: NodeFacts },
     /// It came, fell silent, or left.
@@ -78,8 +84,12 @@ pub enum Change {
         instances: Vec<ObservedInstance>,
         engines: Vec<EngineFact>,
     },
-    /// Somebody applied manifests.
-    WorkloadsApplied { workloads: Vec<Workload> },
+    /// Somebody applied manifests, and perhaps took away what is not in them.
+    WorkloadsApplied {
+        workloads: Vec<Workload>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        removed: Vec<Name>,
+    },
     /// Somebody took workloads away.
     WorkloadsRemoved { workloads: Vec<Name> },
     /// Somebody started or stopped a workload.
@@ -218,15 +228,27 @@ impl Change {
                     .collect();
                 format!("labelled node {node} {}", all.join(" "))
             }
+            Change::NodeConfigured {
+                node,
+                config: Some(_),
+            } => format!("configured node {node}"),
+            Change::NodeConfigured { node, config: None } => {
+                format!("gave node {node} the fleet's settings again")
+            }
             Change::NodeDescribed { node, .. } => format!("described node {node}"),
             Change::NodePresenceChanged { node, presence, .. } => format!("{node} is {presence}"),
             Change::StateReported { node, .. } => format!("state of node {node}"),
-            Change::WorkloadsApplied { workloads } => {
+            Change::WorkloadsApplied { workloads, removed } => {
                 let all: Vec<String> = workloads
                     .iter()
                     .map(|w| format!("{}@{}", w.name, w.version))
                     .collect();
-                format!("applied {}", all.join(", "))
+                let gone: Vec<&str> = removed.iter().map(Name::as_str).collect();
+                if gone.is_empty() {
+                    format!("applied {}", all.join(", "))
+                } else {
+                    format!("applied {} and removed {}", all.join(", "), gone.join(", "))
+                }
             }
             Change::WorkloadsRemoved { workloads } => {
                 let all: Vec<&str> = workloads.iter().map(Name::as_str).collect();
@@ -247,6 +269,19 @@ impl Change {
                 TokenGrant::Api { role, .. } => format!("created {role} token {id} ({name})"),
             },
             Change::TokenRevoked { id } => format!("revoked token {id}"),
+            Change::CommandIssued {
+                node,
+                order:
+                    CommandSpec {
+                        exec: Some(exec),
+                        workload: Some(w),
+                        ..
+                    },
+                ..
+            } => {
+                let line: String = exec.command.join(" ").escape_debug().take(500).collect();
+                format!("ran `{line}` beside {w} on {node}")
+            }
             Change::CommandIssued { node, order, .. } => match &order.workload {
                 Some(w) => format!("commanded {node} to {} {w}", order.command.as_str()),
                 None => format!("commanded {node} to {}", order.command.as_str()),

@@ -29,9 +29,12 @@ mod apply;
 mod assign;
 mod change;
 mod command;
+mod config;
 mod event;
+mod fill;
 mod member;
 mod node;
+mod order;
 mod placement;
 mod plan;
 mod presence;
@@ -43,6 +46,11 @@ mod workload;
 pub use access::TokenRecord;
 pub use change::{Actor, Change, Effect, Entry, FleetEvent, Refusal, TokenGrant};
 pub use command::CommandRecord;
+pub use config::{
+    HEARTBEAT_BOUNDS, MetricPatch, NodeConfigPatch, Reading, ReportedConfig, SHIPPING_BOUNDS,
+    ShippingPatch, TELEMETRY_BOUNDS, check_config,
+};
+pub use fill::NodeNames;
 pub use node::{Approval, NodeRecord};
 pub use placement::{Candidate, Decision, place};
 pub use plan::{FieldChange, Plan, PlannedInstance, PlannedWorkload};

@@ -2,7 +2,7 @@
 
 use crate::{
     contract::Seq,
-    model::{EngineFact, Name, NodeFacts, ObservedInstance, Presence, UnixMs},
+    model::{EngineFact, Name, NodeConfig, NodeFacts, ObservedInstance, Presence, UnixMs},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +35,9 @@ pub struct NodeRecord {
     pub joined_ms: UnixMs,
     /// Labels that a person gave; they win over those that the agent's configuration gives.
     pub labels: BTreeMap<String, String>,
+    /// Its own settings, which replace the fleet's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<NodeConfig>,
     /// What it is; `None` until it said so.
     pub facts: Option<NodeFacts>,
     /// Whether it can be heard.
@@ -68,6 +71,7 @@ impl NodeRecord {
             hostname,
             joined_ms: at,
             labels: BTreeMap::new(),
+            config: None,
             facts: None,
             presence: Presence::Offline,
             presence_reason: "it has not connected yet".into(),

@@ -4,9 +4,11 @@
 //! somewhere stays there while it may; a node that cannot be heard keeps what it has, and gets
 //! nothing new except from `on = "every"`.
 
+use super::NodeNames;
 use crate::contract::MAX_INSTANCES;
 use crate::model::{
     Name, PlacementMode, Presence, Requirement, Run, RuntimeKind, Strategy, Workload,
+    template::Lookup,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +31,19 @@ pub struct Candidate<'a> {
     pub memory_total: u64,
     /// Bytes of its assignment.
     pub assigned_bytes: usize,
+    /// What its agent knows of workloads, as in [`crate::model::FEATURES`].
+    pub features: u32,
+    /// What templates may name of it.
+    pub names: NodeNames,
+}
+
+/// What placement must know of a workload beside its spec; computed once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Needs<'a> {
+    /// Bytes of it in an assignment.
+    pub bytes: usize,
+    /// Names in its templates.
+    pub names: &'a BTreeSet<String>,
 }
 
 /// Bytes of specs in one assignment: what the contract allows for a message, less what the
@@ -50,10 +65,14 @@ pub struct Decision {
 pub fn place(workload: &Workload, current: &BTreeSet<Name>, candidates: &[Candidate]) -> Decision {
     let mut decision = Decision::default();
     let mut free: Vec<&Candidate> = Vec::new();
-    let bytes = workload.encoded_len();
+    let names = workload.template_names();
+    let needs = Needs {
+        bytes: workload.encoded_len(),
+        names: &names,
+    };
     for node in candidates {
         let kept = current.contains(node.name);
-        match obstacle(workload, bytes, node, kept) {
+        match obstacle(workload, needs, node, kept) {
             Some(reason) => {
                 decision.reasons.insert(node.name.clone(), reason);
             }
@@ -95,7 +114,7 @@ pub(super) fn passed_over(node: &Candidate) -> String {
 /// Why a node cannot run it, `None` when it can.
 pub(super) fn obstacle(
     workload: &Workload,
-    bytes: usize,
+    needs: Needs<'_>,
     node: &Candidate,
     kept: bool,
 ) -> Option<String> {
@@ -108,11 +127,25 @@ pub(super) fn obstacle(
             "it has {MAX_INSTANCES} instances, which is the most"
         ));
     }
-    if !kept && node.assigned_bytes.saturating_add(bytes) > MAX_ASSIGNED {
+    if !kept && node.assigned_bytes.saturating_add(needs.bytes) > MAX_ASSIGNED {
         return Some("its assignment would become too large for one message".into());
     }
     if !node.described {
         return Some("it has not said yet what it is".into());
+    }
+    // What is left to the agent of a template, an old one would take literally.
+    let features = workload
+        .needs_features()
+        .max(if needs.names.is_empty() { 1 } else { 2 });
+    if features > node.features {
+        return Some("its agent is too old for this workload: upgrade fleetctl there".into());
+    }
+    let unknown = |name: &&String| node.names.lookup(name) == Lookup::Unknown;
+    if let Some(name) = needs.names.iter().find(unknown) {
+        return Some(match name.strip_prefix("label.") {
+            Some(label) => format!("it has no label `{label}`, which `{{{{ {name} }}}}` needs"),
+            None => format!("`{{{{ {name} }}}}` is not known of it"),
+        });
     }
     // An engine that is away for a moment takes nothing from a node that runs it already.
     let engine = |key: &str| matches!(key, "docker" | "podman" | "process");
@@ -132,7 +165,7 @@ pub(super) fn obstacle(
 fn missing_runtime(workload: &Workload, node: &Candidate) -> Option<String> {
     let has = |kind: RuntimeKind| node.properties.contains_key(kind.as_str());
     match &workload.run {
-        Run::Process { .. } if !has(RuntimeKind::Process) => {
+        Run::Process { .. } | Run::Python { .. } if !has(RuntimeKind::Process) => {
             Some("it does not run native processes".into())
         }
         Run::Container {

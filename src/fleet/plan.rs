@@ -19,6 +19,10 @@ pub struct Plan {
     /// Workloads that are as they should be.
     #[schema(value_type = Vec<String>)]
     pub unchanged: Vec<Name>,
+    /// Workloads that are taken away, because they are in no manifest that was given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub removed: Vec<Name>,
 }
 
 /// One workload of a plan.
@@ -65,17 +69,22 @@ pub struct PlannedInstance {
 impl Plan {
     /// Nothing would change.
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.changed.is_empty()
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
     }
 }
 
 impl Fleet {
-    /// What applying `workloads` would do now.
-    pub fn plan(&self, workloads: &[Workload]) -> Plan {
+    /// What applying `workloads` would do now. `prune`: what is not among them is taken away.
+    pub fn plan(&self, workloads: &[Workload], prune: bool) -> Plan {
         let mut plan = Plan {
             version: self.version,
             ..Plan::default()
         };
+        if prune {
+            let named = |n: &&Name| workloads.iter().any(|w| w.name == **n);
+            let gone = self.workloads.keys().filter(|n| !named(n));
+            plan.removed = gone.cloned().collect();
+        }
         let mut candidates = self.candidates();
         // In the order of names, as applying decides.
         let mut sorted: Vec<&Workload> = workloads.iter().collect();

@@ -1,9 +1,9 @@
 //! What people and programs see: made of the fleet on demand, never stored.
 
-use super::{Approval, Fleet, NodeRecord, WorkloadRecord};
+use super::{Approval, Fleet, NodeRecord, Reading, ReportedConfig, WorkloadRecord};
 use crate::model::{
-    Desired, EngineFact, Heartbeat, InstanceState, Name, NodeFacts, ObservedInstance, Presence,
-    Run, UnixMs, Workload,
+    Desired, EngineFact, HealthStatus, Heartbeat, InstanceState, Metric, Name, NodeFacts,
+    ObservedInstance, Presence, Run, UnixMs, Unmanaged, Workload,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,6 +44,16 @@ pub struct NodeView {
     pub joined_ms: UnixMs,
     /// How it does right now; null when nothing was heard since the controller's start.
     pub heartbeat: Option<Heartbeat>,
+    /// What it measured last, by metric; only where one node is asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub telemetry: BTreeMap<Metric, Reading>,
+    /// The configuration that it has in effect; only where one node is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cfg: Option<ReportedConfig>,
+    /// Containers of others that have the label `fleetctl.discover=true`; only where one node is
+    /// asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discovered: Vec<Unmanaged>,
 }
 
 /// An instance, as listed.
@@ -77,6 +87,21 @@ pub struct InstanceView {
     pub since_ms: UnixMs,
     /// Pull progress, percent.
     pub progress: Option<u8>,
+    /// While it runs: whether it works.
+    #[serde(default)]
+    pub health: Option<HealthStatus>,
+    /// Runs begun, for `schedule` and `max_runs`.
+    #[serde(default)]
+    pub runs: Option<u32>,
+    /// When its schedule lets it run next, node's clock.
+    #[serde(default)]
+    pub next_run_ms: Option<UnixMs>,
+    /// What went wrong last: a sentence, or for Python the traceback.
+    #[serde(default)]
+    pub last_error: Option<String>,
+    /// The last lines that it wrote before it failed.
+    #[serde(default)]
+    pub last_output: Vec<String>,
 }
 
 /// A workload, as listed.
@@ -110,7 +135,7 @@ impl Fleet {
     /// A node for showing.
     pub fn node_view(&self, name: &Name, heartbeat: Option<Heartbeat>) -> Option<NodeView> {
         let n = self.nodes.get(name)?;
-        let running = |o: &&ObservedInstance| o.state == InstanceState::Running;
+        let running = |o: &&ObservedInstance| o.state.is_up();
         Some(NodeView {
             name: name.clone(),
             state: n.presence,
@@ -127,6 +152,9 @@ impl Fleet {
             key: n.key.chars().take(16).collect(),
             joined_ms: n.joined_ms,
             heartbeat,
+            telemetry: BTreeMap::new(),
+            cfg: None,
+            discovered: Vec::new(),
         })
     }
 
@@ -138,9 +166,11 @@ impl Fleet {
                 .nodes
                 .get(*node)
                 .filter(|n| n.presence == Presence::Online);
-            let observed = observed.and_then(|n| n.observed.get(name));
-            observed
-                .is_some_and(|o| o.state == InstanceState::Running && o.spec_hash == w.spec_hash)
+            observed.is_some_and(|n| {
+                let hash = self.spec_hash_on(w, node.as_str(), n);
+                let runs = |o: &&ObservedInstance| o.state.is_up() && o.spec_hash == hash;
+                n.observed.get(name).filter(runs).is_some()
+            })
         };
         Some(WorkloadView {
             name: name.clone(),
@@ -163,7 +193,8 @@ impl Fleet {
         for (name, w) in &self.workloads {
             for node in &w.placed {
                 if let Some(record) = self.nodes.get(node) {
-                    all.push(wanted_instance(name, w, node, record));
+                    let hash = self.spec_hash_on(w, node.as_str(), record);
+                    all.push(wanted_instance(name, w, &hash, node, record));
                 }
             }
             all.extend((0..w.missing).map(|_| waiting_instance(name, w)));
@@ -188,12 +219,13 @@ impl Fleet {
 fn wanted_instance(
     name: &Name,
     w: &WorkloadRecord,
+    spec_hash: &str,
     node: &Name,
     record: &NodeRecord,
 ) -> InstanceView {
     match record.observed.get(name) {
         Some(observed) => {
-            let current = observed.spec_hash == w.spec_hash;
+            let current = observed.spec_hash == spec_hash;
             observed_instance(name, node, record, observed, current)
         }
         None => InstanceView {
@@ -217,7 +249,7 @@ fn waiting_instance(name: &Name, w: &WorkloadRecord) -> InstanceView {
         node: None,
         state: InstanceState::Pending,
         runtime: match &w.spec.run {
-            Run::Process { .. } => "process".into(),
+            Run::Process { .. } | Run::Python { .. } => "process".into(),
             Run::Container { engine, .. } => engine.map(|e| e.to_string()).unwrap_or_default(),
         },
         version: w.spec.version.clone(),
@@ -229,6 +261,11 @@ fn waiting_instance(name: &Name, w: &WorkloadRecord) -> InstanceView {
         handle: None,
         since_ms: 0,
         progress: None,
+        health: None,
+        runs: None,
+        next_run_ms: None,
+        last_error: None,
+        last_output: Vec::new(),
     }
 }
 
@@ -261,5 +298,10 @@ fn observed_instance(
         handle: o.handle.clone(),
         since_ms: o.since_ms,
         progress: o.progress,
+        health: o.health.filter(|_| record.presence == Presence::Online),
+        runs: o.runs,
+        next_run_ms: o.next_run_ms,
+        last_error: o.last_error.clone(),
+        last_output: o.last_output.clone(),
     }
 }

@@ -17,6 +17,9 @@ pub struct WorkloadRecord {
     /// Bytes that it takes in an assignment.
     #[serde(default)]
     pub encoded_len: usize,
+    /// Names in its templates, which are filled in for each node.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub names: BTreeSet<String>,
     /// Run it, or keep it stopped.
     pub desired: Desired,
     /// Restarts asked for.

@@ -14,7 +14,7 @@ use axum::{
     http::StatusCode,
 };
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time;
 use utoipa::ToSchema;
 
@@ -26,7 +26,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 pub struct ManifestSource {
     /// What errors call it: a file's path.
     pub name: String,
-    /// TOML.
+    /// TOML, workload YAML or a Compose file, told apart by `name`, else by the text.
     pub text: String,
 }
 
@@ -39,12 +39,19 @@ pub struct ApplyRequest {
     /// since, nothing is applied.
     #[serde(default)]
     pub plan: Option<Plan>,
+    /// Take away every workload of the fleet that is in none of the manifests.
+    #[serde(default)]
+    pub prune: bool,
+    /// For `${…}` in Compose files and `{{ var.… }}`; they win over the file's own.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
 }
 
 fn workloads(request: &ApplyRequest) -> Result<Vec<Workload>, ApiError> {
     let source = |s: &ManifestSource| Source::new(s.name.clone(), s.text.clone());
     let sources: Vec<Source> = request.sources.iter().map(source).collect();
-    Ok(manifest::parse_many(&sources)?
+    Ok(manifest::parse_many_with(&sources, &request.variables)?
+        .manifests
         .into_iter()
         .map(|m| m.workload)
         .collect())
@@ -58,8 +65,9 @@ pub(super) async fn plan(
     body: Result<Json<ApplyRequest>, JsonRejection>,
 ) -> Result<Json<Plan>, ApiError> {
     caller.need(Role::Viewer)?;
-    let workloads = workloads(&body?.0)?;
-    Ok(Json(c.fleet().plan(&workloads)))
+    let request = body?.0;
+    let workloads = workloads(&request)?;
+    Ok(Json(c.fleet().plan(&workloads, request.prune)))
 }
 
 #[utoipa::path(post, path = "/api/v1/apply", tag = "apply", request_body = ApplyRequest,
@@ -73,15 +81,14 @@ pub(super) async fn apply(
     let by = caller.need(Role::Operator)?;
     let request = body?.0;
     let workloads = workloads(&request)?;
-    let plan = c.fleet().plan(&workloads);
+    let plan = c.fleet().plan(&workloads, request.prune);
     if request.plan.is_some_and(|agreed| differs(&agreed, &plan)) {
         let detail = "the fleet has changed since this plan was made; look at the new plan";
         return Err(ApiError::new(StatusCode::CONFLICT, detail));
     }
-    match c
-        .change(Some(by), Change::WorkloadsApplied { workloads })
-        .await
-    {
+    let removed = plan.removed.clone();
+    let change = Change::WorkloadsApplied { workloads, removed };
+    match c.change(Some(by), change).await {
         Ok(()) | Err(AskError::Refused(Refusal::Unchanged)) => Ok(Json(plan)),
         Err(error) => Err(error.into()),
     }
@@ -90,8 +97,17 @@ pub(super) async fn apply(
 /// Whether a person would have to look again. The version alone says too much: it grows with each
 /// heartbeat's change of state.
 fn differs(agreed: &Plan, now: &Plan) -> bool {
-    (&agreed.added, &agreed.changed, &agreed.unchanged)
-        != (&now.added, &now.changed, &now.unchanged)
+    let said = |p: &Plan| {
+        let Plan {
+            added,
+            changed,
+            unchanged,
+            removed,
+            ..
+        } = p.clone();
+        (added, changed, unchanged, removed)
+    };
+    said(agreed) != said(now)
 }
 
 /// What to wait for.
@@ -145,14 +161,17 @@ fn standing(fleet: &Fleet, workloads: &[Name]) -> WaitResponse {
         .collect();
     let desired = |i: &InstanceView| fleet.workload(i.workload.as_str()).map(|w| w.desired);
     let done = |i: &InstanceView| match (desired(i), i.state) {
-        (Some(Desired::Running), InstanceState::Running | InstanceState::Completed) => i.up_to_date,
+        (
+            Some(Desired::Running),
+            InstanceState::Running | InstanceState::Completed | InstanceState::Scheduled,
+        ) => i.up_to_date,
         (Some(Desired::Stopped), InstanceState::Stopped) => true,
         _ => false,
     };
     let stuck = |i: &InstanceView| {
         // Also an old one that goes on because the new one cannot be had.
         let held_up = i.state == InstanceState::Running && !i.up_to_date && !i.reason.is_empty();
-        let failed = held_up || matches!(i.state, InstanceState::Failed | InstanceState::Backoff);
+        let failed = held_up || i.state.is_bad();
         let nowhere = i.node.is_none();
         let unheard = i.state == InstanceState::Unknown;
         desired(i).is_some() && (failed || nowhere || unheard)

@@ -1,17 +1,27 @@
 //! `/metrics`: Prometheus text format 0.0.4.
 
 use super::{auth::Caller, problem::ApiError};
-use crate::{controller::Controller, identity::Role, model::InstanceState};
+use crate::{
+    controller::Controller,
+    identity::Role,
+    model::{InstanceState, Name, Presence},
+};
 use axum::{
     extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     sync::{Arc, PoisonError, atomic::Ordering},
 };
+
+/// Values of telemetry of one node, and of all nodes together: who scrapes this must not be
+/// flooded by what a node calls its sensors.
+const NODE_VALUES: usize = 200;
+/// See [`NODE_VALUES`].
+const ALL_VALUES: usize = 50_000;
 
 struct Text(String);
 
@@ -20,9 +30,54 @@ impl Text {
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
+    /// The last measurements of all nodes that can be heard; an old value would look like a new one.
+    fn telemetry(&mut self, c: &Controller) {
+        let online: BTreeSet<Name> = {
+            let fleet = c.fleet();
+            let online = fleet
+                .nodes()
+                .filter(|(_, n)| n.presence == Presence::Online);
+            online.map(|(name, _)| name.clone()).collect()
+        };
+        let family = "fleetctl_node_telemetry";
+        self.family(
+            family,
+            "gauge",
+            "What nodes measured last, where their configuration enables it.",
+        );
+        let mut left = ALL_VALUES;
+        c.live.each_value(
+            |node| online.contains(node),
+            NODE_VALUES,
+            |node, metric, name, value| {
+                let name = escaped(name);
+                let _ = writeln!(
+                    self.0,
+                    "{family}{{node=\"{node}\",metric=\"{metric}\",name=\"{name}\"}} {value}"
+                );
+                left -= 1;
+                left > 0
+            },
+        );
+    }
+
     fn value(&mut self, name: &str, labels: &str, value: u64) {
         let _ = writeln!(self.0, "{name}{labels} {value}");
     }
+}
+
+/// The value of a label as the format wants it.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            other => out.push(other),
+        }
+    }
+    out
 }
 
 #[utoipa::path(get, path = "/metrics", tag = "system",
@@ -95,6 +150,7 @@ pub(super) async fn metrics(
             count,
         );
     }
+    t.telemetry(&c);
     let broker = c
         .broker
         .read()
@@ -108,4 +164,20 @@ pub(super) async fn metrics(
         }
     }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], t.0).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_cannot_break_the_format() {
+        for (text, expected) in [
+            ("eth0.received", "eth0.received"),
+            ("a\"} 1\nb", "a\\\"} 1\\nb"),
+            ("\\", "\\\\"),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
+    }
 }

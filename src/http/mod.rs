@@ -4,9 +4,14 @@
 //! are Server-Sent Events that resume by `Last-Event-ID`. `GET /api/v1/openapi.json` is made from
 //! this code. TLS on every address that is not loopback.
 
+mod adopt;
 mod apply;
 mod auth;
+mod config;
+mod cursor;
 mod events;
+pub(crate) mod exec;
+mod log_reader;
 mod logs;
 mod metrics;
 mod nodes;
@@ -18,13 +23,16 @@ mod tokens;
 mod workloads;
 
 pub use apply::{ApplyRequest, ManifestSource, WaitRequest, WaitResponse};
+pub use config::NodeConfigView;
+pub(crate) use cursor::Cursor;
+pub use exec::{ExecExit, ExecResponse};
 pub use nodes::{CommandResponse, LabelChange};
 pub use openapi::document as openapi_document;
 pub use problem::ProblemDocument;
 pub use serve::{HttpError, Served, serve};
 pub use system::VersionView;
 pub use tokens::{NewToken, TokenCreated, TokenView};
-pub use workloads::Page;
+pub use workloads::{Page, RemoveRequest};
 
 use crate::controller::Controller;
 use axum::{
@@ -56,7 +64,19 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         .route("/api/v1/nodes/{node}/approve", post(nodes::approve))
         .route("/api/v1/nodes/{node}/revoke", post(nodes::revoke))
         .route("/api/v1/nodes/{node}/labels", patch(nodes::label))
+        .route("/api/v1/nodes/{node}/unmanaged", get(adopt::unmanaged))
+        .route(
+            "/api/v1/nodes/{node}/config",
+            get(config::show)
+                .patch(config::change)
+                .delete(config::reset),
+        )
+        .route("/api/v1/nodes/{node}/telemetry", get(config::telemetry))
         .route("/api/v1/nodes/{node}/command", post(nodes::command))
+        .route(
+            "/api/v1/nodes/{node}/workloads/{workload}/exec",
+            get(exec::open).post(exec::run),
+        )
         .route("/api/v1/workloads", get(workloads::list))
         .route(
             "/api/v1/workloads/{workload}",
@@ -73,6 +93,7 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         .route("/api/v1/plan", post(apply::plan))
         .route("/api/v1/apply", post(apply::apply))
         .route("/api/v1/wait", post(apply::wait))
+        .route("/api/v1/remove", post(workloads::remove_many))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
         .fallback(problem::not_found)

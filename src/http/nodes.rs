@@ -83,8 +83,11 @@ pub(super) async fn show(
     caller.need(Role::Viewer)?;
     let name = named("node", &node)?;
     let view = c.fleet().node_view(&name, c.live.get(&node));
-    view.map(Json)
-        .ok_or_else(|| ApiError::not_found("node", &node))
+    let mut view = view.ok_or_else(|| ApiError::not_found("node", &node))?;
+    view.telemetry = c.live.telemetry(&node);
+    view.cfg = c.live.config(&node);
+    view.discovered = c.live.discovered(&node);
+    Ok(Json(view))
 }
 
 #[utoipa::path(delete, path = "/api/v1/nodes/{node}", tag = "nodes",
@@ -211,6 +214,11 @@ pub(super) async fn command(
     let by = caller.need(role)?;
     if order.command == CommandKind::Logs {
         let detail = "log lines come from /api/v1/workloads/{workload}/logs";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
+    }
+    // Nobody but who began a program may speak to it.
+    if matches!(order.command, CommandKind::Exec | CommandKind::Input) {
+        let detail = "programs are run at /api/v1/nodes/{node}/workloads/{workload}/exec";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
     }
     let node = named("node", &node)?;

@@ -1,6 +1,6 @@
 //! The description of the API, made from its code.
 
-use super::{apply, events, logs, metrics, nodes, system, tokens, workloads};
+use super::{apply, config, events, exec, logs, metrics, nodes, system, tokens, workloads};
 use axum::{http::header, response::IntoResponse};
 use utoipa::{
     Modify, OpenApi,
@@ -13,11 +13,12 @@ use utoipa::{
     paths(
         system::healthz, system::readyz, metrics::metrics, system::version, system::audit, events::events,
         nodes::list, nodes::show, nodes::remove, nodes::approve, nodes::revoke, nodes::label,
-        nodes::command, workloads::list, workloads::show, workloads::remove, workloads::start,
-        workloads::stop, workloads::restart, workloads::instances, logs::logs, apply::plan,
+        nodes::command, config::show, config::change, config::reset, config::telemetry,
+        workloads::list, workloads::show, workloads::remove, workloads::remove_many, workloads::start,
+        workloads::stop, workloads::restart, workloads::instances, logs::logs, exec::run, exec::open, apply::plan,
         apply::apply, apply::wait, tokens::list, tokens::create, tokens::revoke,
     ),
-    components(schemas(crate::controller::NumberedEvent)),
+    components(schemas(exec::ExecExit, crate::controller::NumberedEvent)),
     modifiers(&Bearer)
 )]
 struct Document;

@@ -9,7 +9,10 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::StatusCode,
 };
 use serde::{Deserialize, Serialize};
@@ -106,6 +109,33 @@ pub(super) async fn remove(
     let workloads = vec![named("workload", &workload)?];
     c.change(Some(by), Change::WorkloadsRemoved { workloads })
         .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which workloads to take away.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RemoveRequest {
+    /// All of them, or none.
+    #[schema(value_type = Vec<String>)]
+    pub workloads: Vec<Name>,
+}
+
+#[utoipa::path(post, path = "/api/v1/remove", tag = "apply", request_body = RemoveRequest,
+    responses((status = 204), (status = 404, body = super::ProblemDocument),
+              (status = 422, body = super::ProblemDocument)))]
+pub(super) async fn remove_many(
+    State(c): State<Arc<Controller>>,
+    caller: Caller,
+    body: Result<Json<RemoveRequest>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    let by = caller.need(Role::Operator)?;
+    let mut workloads = body?.0.workloads;
+    workloads.sort();
+    workloads.dedup();
+    if !workloads.is_empty() {
+        c.change(Some(by), Change::WorkloadsRemoved { workloads })
+            .await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -10,9 +10,9 @@ use crate::{
     fleet::{Actor, Change, Entry, TokenGrant},
     identity::Role,
     model::{
-        CommandKind, CommandOutcome, CommandSpec, Desired, EngineFact, InstanceState, Name,
-        NodeConfig, NodeFacts, ObservedInstance, Placement, PlacementMode, Presence, Resources,
-        Restart, Run, RuntimeKind, Workload, WorkloadType,
+        CommandKind, CommandOutcome, CommandSpec, Desired, EngineFact, InstanceState, LogShipping,
+        Metric, MetricConfig, Name, NodeConfig, NodeFacts, ObservedInstance, Placement,
+        PlacementMode, Presence, Resources, Restart, Run, RuntimeKind, Workload, WorkloadType,
     },
 };
 use std::{collections::BTreeMap, path::PathBuf};
@@ -39,6 +39,7 @@ fn workload() -> Workload {
             memory: Some(64 << 20),
             cpus: Some(0.5),
             nice: Some(10),
+            ..Resources::default()
         },
         placement: Placement {
             mode: PlacementMode::Any { replicas: 2 },
@@ -47,12 +48,22 @@ fn workload() -> Workload {
         },
         restart: Restart::default(),
         stop_timeout_ms: 10_000,
+        ..Workload::new(name("web"), plain())
+    }
+}
+
+fn plain() -> Run {
+    Run::Process {
+        command: vec!["x".into()],
+        user: None,
+        working_dir: None,
     }
 }
 
 fn facts() -> NodeFacts {
     NodeFacts {
         agent_version: "0.1.0".into(),
+        features: 1,
         arch: "aarch64".into(),
         os: "Debian GNU/Linux 12".into(),
         kernel: "6.6.51".into(),
@@ -89,6 +100,11 @@ fn instance() -> ObservedInstance {
         handle: Some("web-1".into()),
         since_ms: 1_767_225_600_000,
         progress: None,
+        health: None,
+        runs: None,
+        next_run_ms: None,
+        last_error: None,
+        last_output: Vec::new(),
     }
 }
 
@@ -101,6 +117,7 @@ fn of_nodes() -> Vec<Change> {
         Change::Configured {
             node_config: NodeConfig {
                 heartbeat_interval_ms: 5_000,
+                ..NodeConfig::default()
             },
         },
         Change::NodeEnrolled {
@@ -152,6 +169,7 @@ fn of_the_rest() -> Vec<Change> {
     vec![
         Change::WorkloadsApplied {
             workloads: vec![workload()],
+            removed: Vec::new(),
         },
         Change::WorkloadsRemoved {
             workloads: vec![web(), name("db")],
@@ -169,16 +187,27 @@ fn of_the_rest() -> Vec<Change> {
         Change::CommandIssued {
             id: "8877665544332211".into(),
             node: name("pi-1"),
-            order: CommandSpec {
-                command: CommandKind::Stop,
-                workload: Some(web()),
-                logs: None,
-            },
+            order: CommandSpec::new(CommandKind::Stop, Some(web())),
             deadline_ms: 1_767_225_630_000,
         },
         Change::CommandFinished {
             id: "8877665544332211".into(),
             outcome: CommandOutcome::failed("web is not on pi-1"),
+        },
+        Change::NodeConfigured {
+            node: name("pi-1"),
+            config: Some(NodeConfig {
+                heartbeat_interval_ms: 5_000,
+                telemetry: BTreeMap::from([(Metric::Cpu, MetricConfig::default())]),
+                logs: LogShipping {
+                    enabled: true,
+                    interval_ms: 1_000,
+                },
+            }),
+        },
+        Change::NodeConfigured {
+            node: name("pi-1"),
+            config: None,
         },
     ]
 }
@@ -209,6 +238,7 @@ fn word(change: &Change) -> &'static str {
         Change::NodeRevoked { .. } => "node_revoked",
         Change::NodeRemoved { .. } => "node_removed",
         Change::NodeLabelled { .. } => "node_labelled",
+        Change::NodeConfigured { .. } => "node_configured",
         Change::NodeDescribed { .. } => "node_described",
         Change::NodePresenceChanged { .. } => "node_presence_changed",
         Change::StateReported { .. } => "state_reported",
@@ -260,7 +290,7 @@ fn there_is_a_stored_entry_of_every_change() {
     let words: std::collections::BTreeSet<&str> =
         entries().iter().map(|e| word(&e.change)).collect();
     // As many as `word` knows.
-    assert_eq!(words.len(), 17);
+    assert_eq!(words.len(), 18);
 }
 
 #[test]

@@ -4,7 +4,8 @@
 use super::{
     shown,
     span::Flaw,
-    word::{absolute_path, engine_name, port},
+    vars::plain,
+    word::{absolute_path, after_template, engine_name, node_path, parts_by_colon, port},
 };
 use crate::model::{Device, Mount, MountSource, Port, Protocol};
 use std::net::IpAddr;
@@ -83,7 +84,7 @@ pub(crate) fn parse_mount(text: &str) -> Result<Mount, Flaw> {
         Flaw::new(format!("`{}` is not a volume", shown(text)))
             .hint("write \"name:/path\" or \"/path/on/the/node:/path\", with \":ro\" for read-only")
     };
-    let mut parts = text.split(':');
+    let mut parts = parts_by_colon(text).into_iter();
     let (Some(source), Some(target)) = (parts.next(), parts.next()) else {
         return Err(wrong());
     };
@@ -92,15 +93,17 @@ pub(crate) fn parse_mount(text: &str) -> Result<Mount, Flaw> {
         (Some("ro"), None) => true,
         _ => return Err(wrong()),
     };
-    let source = if source.starts_with('/') {
-        MountSource::Path(absolute_path(source)?)
+    let from_template = after_template(source).is_some_and(|rest| rest.starts_with('/'));
+    let source = if source.starts_with('/') || from_template {
+        MountSource::Path(node_path(source)?)
     } else if source.starts_with(['.', '~']) {
         return Err(
             Flaw::new(format!("`{}` is not an absolute path", shown(source)))
                 .hint("a path on the node begins with `/`"),
         );
     } else {
-        MountSource::Volume(engine_name(source, "a volume")?)
+        engine_name(&plain(source), "a volume")?;
+        MountSource::Volume(source.to_owned())
     };
     let target = absolute_path(target)?;
     if target == "/" {
@@ -121,7 +124,7 @@ pub(crate) fn parse_device(text: &str) -> Result<Device, Flaw> {
         Flaw::new(format!("`{}` is not a device", shown(text)))
             .hint("write \"/dev/gpiomem\" or \"/dev/ttyUSB0:/dev/modem:rw\"")
     };
-    let parts: Vec<&str> = text.split(':').take(4).collect();
+    let parts = parts_by_colon(text);
     let (host, container, permissions) = match parts.as_slice() {
         [host] => (*host, *host, "rwm"),
         [host, second] if second.starts_with('/') => (*host, *second, "rwm"),
@@ -246,6 +249,22 @@ mod tests {
         let mount = parse_mount("/etc/ssl:/ssl:ro").unwrap();
         assert_eq!(mount.source, MountSource::Path("/etc/ssl".to_owned()));
         assert!(mount.read_only);
+        for (text, source) in [
+            (
+                "/srv/{{ label.a:b }}:/x",
+                MountSource::Path("/srv/{{ label.a:b }}".to_owned()),
+            ),
+            (
+                "{{ env.DATA }}/x:/x",
+                MountSource::Path("{{ env.DATA }}/x".to_owned()),
+            ),
+            (
+                "d-{{ node.name }}:/x",
+                MountSource::Volume("d-{{ node.name }}".to_owned()),
+            ),
+        ] {
+            assert_eq!(parse_mount(text).unwrap().source, source, "{text}");
+        }
         for text in [
             "",
             "/a",

@@ -1,44 +1,73 @@
 //! What users write, turned into the model.
 //!
-//! A file holds tables `[workload.<name>]`. [`parse`] walks it once and returns every
-//! [`Workload`] in it, checked and with its defaults filled in, or *everything* that is wrong,
-//! each with its line, its column and the line shown. Nothing that a user wrote is ignored: a
-//! key that does not exist is refused with the one that was probably meant, and a key that a
-//! later release will understand is refused by name.
+//! A TOML file holds tables `[workload.<name>]`; a YAML file holds one workload, a list
+//! `workloads:`, or is a Compose file with `services:`. [`parse`] makes one tree of any of them
+//! (`tree`), in the shape of the TOML, and walks it once. It returns every [`Workload`], checked
+//! and with its defaults filled in, or *everything* that is wrong, each with its line, its column
+//! and the line shown. Nothing that a user wrote is ignored in silence: a key that does not exist
+//! is refused with the one that was probably meant, a key that a later release will understand is
+//! refused by name, and what a Compose file may say without effect is a note.
+//!
+//! ```text
+//! TOML ─────────────► tree ──────────────────┐
+//! YAML ─► tree ─► yaml::workload (renames) ──┼─► vars ─► Table ─► workload ─► Workload
+//! Compose ─► tree ─► compose (translates) ───┘
+//! ```
 //!
 //! | file | knows |
 //! |---|---|
 //! | [`span`] | a place in a text and how a problem is shown |
-//! | `table`, `report` | walking a TOML table and collecting problems; [`crate::config`] uses them too |
+//! | `format`, `tree` | which language it is; values with their places |
+//! | `table`, `report`, `getters` | walking a table and collecting problems; [`crate::config`] uses them too |
+//! | `yaml`, [`compose`] | the other languages |
 //! | [`quantity`], [`image`], `container`, `word` | words: sizes, durations, image references, ports, names |
-//! | `workload`, `run`, `placement` | the keys of a workload |
+//! | `workload`, `run`, `placement`, … | the keys of a workload |
+//! | `vars`, `order` | `{{ … }}` and who waits for whom, over the whole file |
 //! | `render` | the way back: a workload as TOML |
 
+pub mod compose;
 pub(crate) mod container;
+mod files;
+mod format;
+mod getters;
+mod health;
 pub mod image;
-mod nearest;
+mod limits;
+pub(crate) mod nearest;
+mod networks;
+mod options;
+pub(crate) mod order;
 mod placement;
 pub mod quantity;
 pub(crate) mod render;
 pub(crate) mod report;
 mod run;
+mod schedule;
 pub mod span;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
+mod tree;
+mod vars;
 pub(crate) mod word;
 mod workload;
+mod yaml;
 
+pub use format::Format;
 pub use render::render;
 pub use span::{Flaw, MAX_PROBLEMS, MAX_SOURCE_BYTES, Problem, Problems, Source};
 
 use crate::model::{Name, Workload};
-use report::walk;
+use report::{Report, walk_tree};
 use std::{collections::BTreeMap, ops::Range};
 use table::Table;
+use tree::{Value, read_toml};
 
 /// The most workloads in one file.
 pub const MAX_WORKLOADS: usize = 1_000;
+
+/// The most workloads in all files together.
+pub const MAX_WORKLOADS_IN_ALL: usize = 10_000;
 
 /// A workload and where it is written.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,33 +80,79 @@ pub struct Manifest {
     pub span: Range<usize>,
 }
 
+/// What a file says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// Its workloads, in the order of the text; at least one.
+    pub manifests: Vec<Manifest>,
+    /// What is written and has no effect here, in the order of the text; no mistakes.
+    pub notes: Vec<Problem>,
+}
+
 /// Reads the workloads of one file, in the order of the text; at least one.
 ///
 /// # Errors
 /// Everything that is wrong with the file, at most [`MAX_PROBLEMS`].
 pub fn parse(source: &Source) -> Result<Vec<Manifest>, Problems> {
-    let workloads = walk(source, visit)?;
-    Ok(workloads
-        .into_iter()
-        .map(|(span, workload)| Manifest {
-            workload,
-            file: source.name.clone(),
-            span,
-        })
-        .collect())
+    parse_with(source, &BTreeMap::new()).map(|reading| reading.manifests)
+}
+
+/// As [`parse`], with notes, and with values for `${…}` in a Compose file and for `{{ var.… }}`,
+/// which win over the file's own.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(
+    source: &Source,
+    variables: &BTreeMap<String, String>,
+) -> Result<Reading, Problems> {
+    let visit = |root: &mut Value, report: &Report| visit(root, report, variables);
+    let walked = match Format::of(source) {
+        Format::Toml => walk_tree(source, |text, report| Some(read_toml(text, report)), visit),
+        Format::Yaml => walk_tree(
+            source,
+            |text, report| yaml::read(&source.name, text, variables, report),
+            visit,
+        ),
+    }?;
+    let manifest = |(span, workload)| Manifest {
+        workload,
+        file: source.name.clone(),
+        span,
+    };
+    Ok(Reading {
+        manifests: walked.value.into_iter().map(manifest).collect(),
+        notes: walked.notes,
+    })
 }
 
 /// Reads the workloads of several files, in the order given.
 ///
 /// # Errors
-/// Everything that is wrong with each file, and every workload that two of them define.
+/// Everything that is wrong with each file, every workload that two of them define, workloads of
+/// several files that wait for each other, and more than [`MAX_WORKLOADS_IN_ALL`].
 pub fn parse_many(sources: &[Source]) -> Result<Vec<Manifest>, Problems> {
+    parse_many_with(sources, &BTreeMap::new()).map(|reading| reading.manifests)
+}
+
+/// As [`parse_many`], with what [`parse_with`] takes and gives.
+///
+/// # Errors
+/// As [`parse_many`].
+pub fn parse_many_with(
+    sources: &[Source],
+    variables: &BTreeMap<String, String>,
+) -> Result<Reading, Problems> {
+    let mut notes = Vec::new();
     let mut manifests: Vec<Manifest> = Vec::new();
     let mut first: BTreeMap<Name, &Source> = BTreeMap::new();
     let mut problems = Vec::new();
     for source in sources {
-        let read = match parse(source) {
-            Ok(read) => read,
+        let read = match parse_with(source, variables) {
+            Ok(read) => {
+                notes.extend(read.notes);
+                read.manifests
+            }
             Err(found) => {
                 problems.extend(found.0);
                 continue;
@@ -94,24 +169,62 @@ pub fn parse_many(sources: &[Source]) -> Result<Vec<Manifest>, Problems> {
                 problems.push(source.problem(manifest.span.clone(), flaw));
                 continue;
             }
+            if manifests.len() == MAX_WORKLOADS_IN_ALL {
+                let flaw = Flaw::new(format!(
+                    "there are more than {MAX_WORKLOADS_IN_ALL} workloads in all files together"
+                ));
+                problems.push(source.problem(manifest.span.clone(), flaw));
+                return Err(Problems(problems));
+            }
             first.insert(name.clone(), source);
             manifests.push(manifest);
         }
     }
+    if problems.is_empty() && sources.len() > 1 {
+        problems = cycles_over_files(&manifests, &first);
+    }
     if problems.is_empty() {
-        Ok(manifests)
+        Ok(Reading { manifests, notes })
     } else {
         Err(Problems(problems))
     }
 }
 
+/// Workloads of several files that wait for each other; each file by itself has none.
+fn cycles_over_files(manifests: &[Manifest], files: &BTreeMap<Name, &Source>) -> Vec<Problem> {
+    // The place is the index, since a span alone does not say in which file it is.
+    let waiting: Vec<(Range<usize>, Workload)> = manifests
+        .iter()
+        .enumerate()
+        .filter(|(_, manifest)| !manifest.workload.depends_on.is_empty())
+        .map(|(index, manifest)| (index..index + 1, manifest.workload.clone()))
+        .collect();
+    order::cycle_flaws(&waiting)
+        .into_iter()
+        .filter_map(|(index, flaw)| {
+            let manifest = manifests.get(index.start)?;
+            let source = files.get(&manifest.workload.name)?;
+            Some(source.problem(manifest.span.clone(), flaw))
+        })
+        .collect()
+}
+
 /// The workloads of a document, each with the place of its name.
-fn visit(mut root: Table<'_>) -> Vec<(Range<usize>, Workload)> {
-    root.each_string(&mut |text, span| {
-        if text.contains("{{") {
-            root.refuse_at(span, not_supported("{{ … }}"));
-        }
-    });
+fn visit(
+    root: &mut Value,
+    report: &Report,
+    given: &BTreeMap<String, String>,
+) -> Vec<(Range<usize>, Workload)> {
+    vars::fill_vars(root, report, given);
+    let found = read_workloads(Table::root(report, root));
+    for (span, flaw) in order::cycle_flaws(&found) {
+        report.add(span, flaw);
+    }
+    found
+}
+
+/// The tables below `workload`.
+fn read_workloads(mut root: Table<'_>) -> Vec<(Range<usize>, Workload)> {
     let written = root.has("workload");
     let table = root.table("workload");
     let tables = table.tables();

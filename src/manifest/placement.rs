@@ -1,52 +1,12 @@
-//! Where instances go, what they may use, and what happens when they end.
+//! Where instances go, and what happens when they end.
 
-use super::{not_supported, quantity::bytes_text, shown, span::Flaw, table::Table};
-use crate::model::{
-    Name, Placement, PlacementMode, Requirement, Resources, Restart, RestartPolicy, Strategy,
-};
+use super::{not_supported, shown, span::Flaw, table::Table};
+use crate::model::{Name, Placement, PlacementMode, Requirement, Restart, RestartPolicy, Strategy};
 
 /// The most instances of one workload on any nodes.
 const MAX_REPLICAS: i64 = 10_000;
-/// Less memory than this starts nothing. Docker's own minimum is 6 MiB, a process needs less.
-const MIN_MEMORY: u64 = 4 * 1024 * 1024;
-/// More memory than any board has; 1 PiB.
-const MAX_MEMORY: u64 = 1 << 50;
-/// The most cores.
-const MAX_CPUS: f64 = 1_024.0;
 /// The longest delay before an instance is started again: one day.
 const MAX_DELAY_MS: u64 = 24 * 60 * 60 * 1_000;
-
-/// `[workload.<name>.resources]`.
-pub(crate) fn read_resources(mut table: Table<'_>) -> Resources {
-    let memory = table.bytes("memory");
-    if memory.is_some_and(|memory| !(MIN_MEMORY..=MAX_MEMORY).contains(&memory)) {
-        let flaw = Flaw::new(format!(
-            "`memory` must be from {} to {}",
-            bytes_text(MIN_MEMORY),
-            bytes_text(MAX_MEMORY)
-        ));
-        table.refuse(
-            "memory",
-            flaw.hint("write a size with a unit, as in \"64MiB\""),
-        );
-    }
-    let cpus = table.number("cpus");
-    if cpus.is_some_and(|cpus| !(f64::MIN_POSITIVE..=MAX_CPUS).contains(&cpus)) {
-        let flaw = Flaw::new(format!("`cpus` must be more than 0 and at most {MAX_CPUS}"));
-        table.refuse("cpus", flaw.hint("0.5 is half of one core"));
-    }
-    let nice = table.integer("nice");
-    if nice.is_some_and(|nice| !(-20..=19).contains(&nice)) {
-        let flaw = Flaw::new("`nice` must be from -20 (first) to 19 (last)");
-        table.refuse("nice", flaw);
-    }
-    table.finish();
-    Resources {
-        memory,
-        cpus,
-        nice: nice.and_then(|nice| i32::try_from(nice).ok()),
-    }
-}
 
 /// `[workload.<name>.placement]`.
 pub(crate) fn read_placement(mut table: Table<'_>) -> Placement {

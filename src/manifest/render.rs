@@ -1,18 +1,19 @@
 //! A workload as the TOML that makes it again: [`super::parse`] of the text gives the same one.
 
+mod parts;
+mod run;
+
 use super::{
     quantity::{bytes_text, duration_text},
     workload::DEFAULT_STOP_TIMEOUT_MS,
 };
-use crate::model::{
-    Device, Mount, MountSource, PlacementMode, Port, Protocol, PullPolicy, Restart, RestartPolicy,
-    Run, Strategy, Workload, WorkloadType,
-};
+use crate::model::{Device, Mount, MountSource, Port, Protocol, Run, Workload, WorkloadType};
 
 /// The TOML of `workload`: name, type, version and what is executed, then whatever differs from
 /// its default.
 pub fn render(workload: &Workload) -> String {
-    let mut text = format!("[workload.{}]\n", quote_key(workload.name.as_str()));
+    let name = quote_key(workload.name.as_str());
+    let mut text = format!("[workload.{name}]\n");
     let kind = match workload.kind {
         WorkloadType::Service => "service",
         WorkloadType::Agent => "agent",
@@ -20,7 +21,9 @@ pub fn render(workload: &Workload) -> String {
     };
     line(&mut text, "type", quote(kind));
     line(&mut text, "version", quote(&workload.version));
-    run(&mut text, &workload.run);
+    run::keys(&mut text, &workload.run);
+    parts::mode(&mut text, &workload.mode);
+    duration(&mut text, "timeout", workload.timeout_ms);
     strings(&mut text, "ports", workload.ports.iter().map(port_text));
     if !workload.env.is_empty() {
         let entries = workload
@@ -40,121 +43,47 @@ pub fn render(workload: &Workload) -> String {
         "devices",
         workload.devices.iter().map(device_text),
     );
+    parts::depends_on(&mut text, &workload.depends_on);
+    duration(&mut text, "min_healthy_time", workload.min_healthy_time_ms);
+    parts::hook(&mut text, workload.before_stop.as_ref());
     if workload.stop_timeout_ms != DEFAULT_STOP_TIMEOUT_MS {
-        line(
-            &mut text,
-            "stop_timeout",
-            quote(&duration_text(workload.stop_timeout_ms)),
-        );
+        duration(&mut text, "stop_timeout", Some(workload.stop_timeout_ms));
     }
-    let name = quote_key(workload.name.as_str());
-    for (table, body) in [
-        ("resources", resources(workload)),
-        ("placement", placement(workload)),
-        ("restart", restart(&workload.restart)),
-    ] {
+    optional(&mut text, "reload", workload.reload.map(|s| s.as_str()));
+    parts::logs(&mut text, &workload.logs);
+    strings(&mut text, "tags", workload.tags.iter().cloned());
+    optional(&mut text, "adopt", workload.adopt.as_deref());
+
+    let mut tables = vec![
+        (
+            "resources".to_owned(),
+            parts::resources(&workload.resources),
+        ),
+        (
+            "health".to_owned(),
+            workload
+                .health
+                .as_ref()
+                .map(parts::health)
+                .unwrap_or_default(),
+        ),
+        (
+            "placement".to_owned(),
+            parts::placement(&workload.placement),
+        ),
+        ("restart".to_owned(), parts::restart(&workload.restart)),
+        ("params".to_owned(), parts::params(&workload.params)),
+    ];
+    if let Run::Container { options, .. } = &workload.run {
+        tables.push(("labels".to_owned(), parts::map(&options.labels)));
+        tables.push(("sysctls".to_owned(), parts::map(&options.sysctls)));
+    }
+    tables.extend(parts::files(&workload.files));
+    for (table, body) in tables {
         if !body.is_empty() {
             text.push_str(&format!("\n[workload.{name}.{table}]\n{body}"));
         }
     }
-    text
-}
-
-fn run(text: &mut String, run: &Run) {
-    match run {
-        Run::Container {
-            image,
-            command,
-            pull,
-            engine,
-            user,
-            working_dir,
-            network,
-        } => {
-            line(text, "image", quote(image));
-            strings(text, "command", command.iter().cloned());
-            match pull {
-                PullPolicy::Missing => {}
-                PullPolicy::Always => line(text, "pull", quote("always")),
-                PullPolicy::Never => line(text, "pull", quote("never")),
-            }
-            optional(text, "engine", engine.map(|engine| engine.as_str()));
-            optional(text, "user", user.as_deref());
-            optional(text, "working_dir", working_dir.as_deref());
-            optional(text, "network", network.as_deref());
-        }
-        Run::Process {
-            command,
-            user,
-            working_dir,
-        } => {
-            strings(text, "command", command.iter().cloned());
-            optional(text, "user", user.as_deref());
-            optional(text, "working_dir", working_dir.as_deref());
-        }
-    }
-}
-
-fn resources(workload: &Workload) -> String {
-    let mut text = String::new();
-    let resources = &workload.resources;
-    if let Some(memory) = resources.memory {
-        line(&mut text, "memory", quote(&bytes_text(memory)));
-    }
-    if let Some(cpus) = resources.cpus {
-        line(&mut text, "cpus", cpus.to_string());
-    }
-    if let Some(nice) = resources.nice {
-        line(&mut text, "nice", nice.to_string());
-    }
-    text
-}
-
-fn placement(workload: &Workload) -> String {
-    let mut text = String::new();
-    let placement = &workload.placement;
-    match placement.mode {
-        PlacementMode::Every => line(&mut text, "on", quote("every")),
-        PlacementMode::Any { replicas: 1 } => {}
-        PlacementMode::Any { replicas } => {
-            line(&mut text, "on", quote("any"));
-            line(&mut text, "replicas", replicas.to_string());
-        }
-    }
-    match placement.strategy {
-        // The default; the match fails to compile when there is a second one.
-        Strategy::LeastLoaded => {}
-    }
-    strings(
-        &mut text,
-        "requires",
-        placement.requires.iter().map(ToString::to_string),
-    );
-    strings(
-        &mut text,
-        "nodes",
-        placement.nodes.iter().map(ToString::to_string),
-    );
-    text
-}
-
-fn restart(restart: &Restart) -> String {
-    let mut text = String::new();
-    if *restart == Restart::default() {
-        return text;
-    }
-    let policy = match restart.policy {
-        RestartPolicy::Always => "always",
-        RestartPolicy::OnFailure => "on_failure",
-        RestartPolicy::Never => "never",
-    };
-    line(&mut text, "policy", quote(policy));
-    line(&mut text, "delay", quote(&duration_text(restart.delay_ms)));
-    line(
-        &mut text,
-        "max_delay",
-        quote(&duration_text(restart.max_delay_ms)),
-    );
     text
 }
 
@@ -200,6 +129,34 @@ fn optional(text: &mut String, key: &str, value: Option<&str>) {
     }
 }
 
+/// `key = "10s"`, where there is one.
+fn duration(text: &mut String, key: &str, ms: Option<u64>) {
+    if let Some(ms) = ms {
+        line(text, key, quote(&duration_text(ms)));
+    }
+}
+
+/// `key = "64MiB"`, where there is one.
+fn size(text: &mut String, key: &str, bytes: Option<u64>) {
+    if let Some(bytes) = bytes {
+        line(text, key, quote(&bytes_text(bytes)));
+    }
+}
+
+/// `key = true`, where it is.
+fn flag(text: &mut String, key: &str, on: bool) {
+    if on {
+        line(text, key, "true".to_owned());
+    }
+}
+
+/// `key = 1`, where there is one.
+fn number<T: ToString>(text: &mut String, key: &str, value: Option<T>) {
+    if let Some(value) = value {
+        line(text, key, value.to_string());
+    }
+}
+
 /// `key = ["a", "b"]`, where there are any.
 fn strings(text: &mut String, key: &str, items: impl Iterator<Item = String>) {
     let items: Vec<String> = items.collect();
@@ -221,6 +178,22 @@ pub(crate) fn quote_key(text: &str) -> String {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if bare { text.to_owned() } else { quote(text) }
+}
+
+/// `text` as a string of TOML, over several lines where it has several.
+fn quote_lines(text: &str) -> String {
+    if !text.contains('\n') {
+        return quote(text);
+    }
+    let lines: Vec<String> = text
+        .split('\n')
+        .map(|line| {
+            let quoted = quote(line);
+            quoted[1..quoted.len() - 1].to_owned()
+        })
+        .collect();
+    // The newline after the first quotes is none of the text's.
+    format!("\"\"\"\n{}\"\"\"", lines.join("\n"))
 }
 
 /// `text` as a basic string of TOML.

@@ -3,9 +3,9 @@
 use super::{
     span::{Flaw, MAX_PROBLEMS, MAX_SOURCE_BYTES, Problem, Problems, Source, too_large},
     table::Table,
+    tree::{Value, read_toml},
 };
 use std::{cell::RefCell, ops::Range};
-use toml::de::DeTable;
 
 /// More than this many are not even remembered. Larger than what is shown, because they are
 /// found in another order than that of the text.
@@ -13,7 +13,12 @@ const MAX_FOUND: usize = 1_000;
 
 /// Everything that was found so far. Shared by all [`Table`]s of one text.
 pub(crate) struct Report {
+    text: Box<str>,
     found: RefCell<Vec<Found>>,
+    /// Where the syntax is broken, and how.
+    broken: RefCell<Vec<(Range<usize>, Flaw)>>,
+    /// What is no mistake, but has no effect here.
+    notes: RefCell<Vec<(Range<usize>, Flaw)>>,
 }
 
 /// One thing that was found.
@@ -33,6 +38,36 @@ enum Place {
 }
 
 impl Report {
+    fn new(text: &str) -> Report {
+        Report {
+            text: text.into(),
+            found: RefCell::default(),
+            broken: RefCell::default(),
+            notes: RefCell::default(),
+        }
+    }
+
+    /// What is written at `span`; empty for bytes that are none of the text's.
+    pub(crate) fn written(&self, span: &Range<usize>) -> &str {
+        self.text.get(span.clone()).unwrap_or_default()
+    }
+
+    /// The syntax is broken at these bytes.
+    pub(crate) fn add_broken(&self, span: Range<usize>, flaw: Flaw) {
+        let mut broken = self.broken.borrow_mut();
+        if broken.len() < MAX_FOUND {
+            broken.push((span, flaw));
+        }
+    }
+
+    /// What stands at these bytes is no mistake, but has no effect here.
+    pub(crate) fn note(&self, span: Range<usize>, flaw: Flaw) {
+        let mut notes = self.notes.borrow_mut();
+        if notes.len() < MAX_FOUND {
+            notes.push((span, flaw));
+        }
+    }
+
     /// `flaw` at these bytes.
     pub(crate) fn add(&self, span: Range<usize>, flaw: Flaw) {
         self.push(Found {
@@ -72,28 +107,46 @@ impl Report {
     }
 }
 
+/// What came of walking a text without a problem.
+pub(crate) struct Walked<T> {
+    /// What the visitor made of it.
+    pub value: T,
+    /// What is written and has no effect, in the order of the text.
+    pub notes: Vec<Problem>,
+}
+
 /// Parses `source` as TOML and lets `visit` walk its root table.
+///
+/// # Errors
+/// As [`walk_tree`].
+pub(crate) fn walk<T>(source: &Source, visit: impl FnOnce(Table<'_>) -> T) -> Result<T, Problems> {
+    let read = |text: &str, report: &Report| Some(read_toml(text, report));
+    walk_tree(source, read, |root, report| {
+        visit(Table::root(report, root))
+    })
+    .map(|walked| walked.value)
+}
+
+/// Lets `read` make a tree of `source` (`None`: nothing can be read, and why is on record), and
+/// `visit` walk it.
 ///
 /// # Errors
 /// Every problem of the syntax and every one that `visit` reported, in the order of the text.
 /// Where the syntax is broken, what `visit` reports is left out as far as it may only follow
 /// from that.
-pub(crate) fn walk<T>(source: &Source, visit: impl FnOnce(Table<'_>) -> T) -> Result<T, Problems> {
+pub(crate) fn walk_tree<T>(
+    source: &Source,
+    read: impl FnOnce(&str, &Report) -> Option<Value>,
+    visit: impl FnOnce(&mut Value, &Report) -> T,
+) -> Result<Walked<T>, Problems> {
     if source.text.len() > MAX_SOURCE_BYTES {
         return Err(Problem::without_place(source.name.clone(), too_large()).into());
     }
-    let (document, broken) = DeTable::parse_recoverable(&source.text);
-    let report = Report {
-        found: RefCell::new(Vec::new()),
-    };
-    let value = visit(Table::root(&report, document.get_ref()));
+    let report = Report::new(&source.text);
+    let mut root = read(&source.text, &report);
+    let value = root.as_mut().map(|root| visit(root, &report));
 
-    let end = source.text.len();
-    let broken: Vec<(Range<usize>, Flaw)> = broken
-        .iter()
-        .take(MAX_FOUND)
-        .map(|error| (error.span().unwrap_or(end..end), Flaw::new(error.message())))
-        .collect();
+    let broken = report.broken.into_inner();
     let mut found = report.found.into_inner();
     if !broken.is_empty() {
         found.retain(|found| stands_beside(found, &broken, &source.text));
@@ -104,11 +157,29 @@ pub(crate) fn walk<T>(source: &Source, visit: impl FnOnce(Table<'_>) -> T) -> Re
         missing: false,
     });
     found.extend(syntax);
-    if found.is_empty() {
-        Ok(value)
-    } else {
-        Err(in_order(source, found))
+    match value {
+        Some(value) if found.is_empty() => Ok(Walked {
+            value,
+            notes: notes(source, report.notes.into_inner()),
+        }),
+        // Whoever reads nothing says why; this is for the one who forgets.
+        None if found.is_empty() => {
+            let flaw = Flaw::new("nothing can be read from the file");
+            Err(Problem::without_place(source.name.clone(), flaw).into())
+        }
+        _ => Err(in_order(source, found)),
     }
+}
+
+/// Each note once, in the order of the text, and not too many.
+fn notes(source: &Source, mut notes: Vec<(Range<usize>, Flaw)>) -> Vec<Problem> {
+    notes.sort_by_key(|(span, _)| span.start);
+    notes.dedup();
+    notes
+        .into_iter()
+        .take(MAX_PROBLEMS)
+        .map(|(span, flaw)| source.problem(span, flaw))
+        .collect()
 }
 
 /// Whether something that was found in a text with broken syntax is wrong in any case.

@@ -1,4 +1,4 @@
-//! Walks one TOML table by hand: typed getters that say what is wrong, where, and go on.
+//! Walks one table by hand: typed getters that say what is wrong, where, and go on.
 //!
 //! Each getter asks for one key and returns `None` when it is not there or not usable; in the
 //! latter case the problem is on record. [`Table::finish`] then refuses every key that nobody
@@ -10,35 +10,40 @@ use super::{
     report::Report,
     shown,
     span::Flaw,
+    tree::{Data, Entry, TOO_LARGE, Value, entry},
 };
 use std::{collections::BTreeMap, ops::Range};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
 
 /// The most items of one array or inline table.
 pub(crate) const MAX_ITEMS: usize = 512;
 
-/// A value with its place.
-type Value<'a> = Spanned<DeValue<'a>>;
-
 /// One table of a text, or the absence of one: then every getter returns `None`.
 pub(crate) struct Table<'a> {
-    report: &'a Report,
-    entries: Option<&'a DeTable<'a>>,
+    pub(super) report: &'a Report,
+    entries: Option<&'a [Entry]>,
     /// Its header, its braces, or for an absent one that of its parent.
     span: Range<usize>,
     known: Vec<&'static str>,
 }
 
 impl<'a> Table<'a> {
-    /// The whole document.
-    pub(crate) fn root(report: &'a Report, entries: &'a DeTable<'a>) -> Table<'a> {
+    /// The whole document; an absent one where `root` is no map.
+    pub(crate) fn root(report: &'a Report, root: &'a Value) -> Table<'a> {
         Table {
             report,
-            entries: Some(entries),
+            entries: root.as_map(),
             span: 0..0,
+            known: Vec::new(),
+        }
+    }
+
+    /// `value` as a table below this one, for getters of values that are not always one; an
+    /// absent one where it is no map.
+    pub(super) fn below(&self, value: &'a Value) -> Table<'a> {
+        Table {
+            report: self.report,
+            entries: value.as_map(),
+            span: value.span.clone(),
             known: Vec::new(),
         }
     }
@@ -58,27 +63,31 @@ impl<'a> Table<'a> {
         self.entry(key).is_some()
     }
 
-    fn entry(&self, key: &str) -> Option<(Range<usize>, &'a Value<'a>)> {
-        let entries = self.entries?;
-        let (name, value) = entries.iter().find(|(name, _)| &**name.get_ref() == key)?;
-        Some((name.span(), value))
+    /// The entries, in the order of the text; none of an absent table.
+    pub(super) fn all(&self) -> &'a [Entry] {
+        self.entries.unwrap_or_default()
+    }
+
+    pub(super) fn entry(&self, key: &str) -> Option<&'a Entry> {
+        entry(self.all(), key)
     }
 
     /// The value of `key`, which is one that exists.
-    fn value(&mut self, key: &'static str) -> Option<&'a Value<'a>> {
+    pub(super) fn value(&mut self, key: &'static str) -> Option<&'a Value> {
         self.known.push(key);
-        self.entry(key).map(|(_, value)| value)
+        self.entry(key).map(|entry| &entry.value)
     }
 
     /// Says that the value of `key` is of another type.
-    fn mistyped(&self, key: &str, value: &Value<'_>, wanted: &str) {
-        self.report.add(value.span(), mistype(key, value, wanted));
+    pub(super) fn mistyped(&self, key: &str, value: &Value, wanted: &str) {
+        self.report
+            .add(value.span.clone(), mistype(key, value, wanted));
     }
 
     /// A text.
     pub(crate) fn string(&mut self, key: &'static str) -> Option<&'a str> {
         let value = self.value(key)?;
-        let text = value.get_ref().as_str();
+        let text = value.as_text();
         if text.is_none() {
             self.mistyped(key, value, "a string");
         }
@@ -129,51 +138,47 @@ impl<'a> Table<'a> {
     /// A whole number.
     pub(crate) fn integer(&mut self, key: &'static str) -> Option<i64> {
         let value = self.value(key)?;
-        let DeValue::Integer(integer) = value.get_ref() else {
-            self.mistyped(key, value, "a whole number");
-            return None;
-        };
-        let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
-        if number.is_none() {
-            self.refuse(key, Flaw::new(format!("`{key}` does not fit 64 bits")));
+        match &value.data {
+            Data::Integer(number) => return Some(*number),
+            Data::Other(TOO_LARGE) => {
+                self.refuse(key, Flaw::new(format!("`{key}` does not fit 64 bits")));
+            }
+            _ => self.mistyped(key, value, "a whole number"),
         }
-        number
+        None
     }
 
     /// A number, whole or not.
     pub(crate) fn number(&mut self, key: &'static str) -> Option<f64> {
         let value = self.value(key)?;
-        let number = match value.get_ref() {
-            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
-                .ok()
-                .map(|whole| whole as f64),
-            DeValue::Float(float) => float.as_str().parse().ok(),
-            _ => None,
-        };
-        if number.is_none() {
-            self.mistyped(key, value, "a number");
+        match &value.data {
+            Data::Integer(whole) => Some(*whole as f64),
+            Data::Float(number) => Some(*number),
+            _ => {
+                self.mistyped(key, value, "a number");
+                None
+            }
         }
-        number
     }
 
     /// `true` or `false`.
     pub(crate) fn bool(&mut self, key: &'static str) -> Option<bool> {
         let value = self.value(key)?;
-        let answer = value.get_ref().as_bool();
-        if answer.is_none() {
-            self.mistyped(key, value, "true or false");
+        if let Data::Bool(answer) = &value.data {
+            return Some(*answer);
         }
-        answer
+        self.mistyped(key, value, "true or false");
+        None
     }
 
     /// A duration such as `"10s"`, in milliseconds.
     pub(crate) fn duration_ms(&mut self, key: &'static str) -> Option<u64> {
-        if let Some((_, value)) = self.entry(key)
-            && let DeValue::Integer(integer) = value.get_ref()
+        if let Some(Entry { value, .. }) = self.entry(key)
+            && let Data::Integer(number) = &value.data
         {
             self.known.push(key);
             let flaw = Flaw::new(format!("`{key}` needs a unit"))
-                .hint(format!("write \"{}s\" for seconds", integer.as_str()));
+                .hint(format!("write \"{number}s\" for seconds"));
             self.refuse(key, flaw);
             return None;
         }
@@ -182,10 +187,9 @@ impl<'a> Table<'a> {
 
     /// A size such as `"64MiB"`, or a plain number of bytes.
     pub(crate) fn bytes(&mut self, key: &'static str) -> Option<u64> {
-        if self
-            .entry(key)
-            .is_some_and(|(_, value)| value.get_ref().is_integer())
-        {
+        let is_number =
+            |entry: &Entry| matches!(entry.value.data, Data::Integer(_) | Data::Other(TOO_LARGE));
+        if self.entry(key).is_some_and(is_number) {
             let number = self.integer(key)?;
             let bytes = u64::try_from(number).ok();
             if bytes.is_none() {
@@ -204,34 +208,34 @@ impl<'a> Table<'a> {
         mut parse: impl FnMut(&str) -> Result<T, Flaw>,
     ) -> Option<Vec<T>> {
         let value = self.value(key)?;
-        let Some(array) = value.get_ref().as_array() else {
+        let Some(array) = value.as_list() else {
             let flaw = mistype(key, value, "an array of strings");
-            let flaw = match value.get_ref().as_str() {
+            let flaw = match value.as_text() {
                 Some(text) => flaw.hint(format!("write {}", shown_array(text))),
                 None => flaw,
             };
-            self.report.add(value.span(), flaw);
+            self.report.add(value.span.clone(), flaw);
             return None;
         };
         if array.len() > MAX_ITEMS {
             let flaw = Flaw::new(format!("`{key}` has more than {MAX_ITEMS} items"));
-            self.report.add(value.span(), flaw);
+            self.report.add(value.span.clone(), flaw);
             return None;
         }
         let mut list = Vec::new();
         for item in array {
-            let Some(text) = item.get_ref().as_str() else {
-                let found = with_article(item.get_ref().type_str());
+            let Some(text) = item.as_text() else {
+                let found = item.kind();
                 let flaw = Flaw::new(format!(
                     "each item of `{key}` must be a string, not {found}"
                 ))
                 .hint("put it in quotes");
-                self.report.add(item.span(), flaw);
+                self.report.add(item.span.clone(), flaw);
                 continue;
             };
             match parse(text) {
                 Ok(item) => list.push(item),
-                Err(flaw) => self.report.add(item.span(), flaw),
+                Err(flaw) => self.report.add(item.span.clone(), flaw),
             }
         }
         Some(list)
@@ -248,48 +252,59 @@ impl<'a> Table<'a> {
         let Some(value) = self.value(key) else {
             return map;
         };
-        let Some(entries) = value.get_ref().as_table() else {
+        let Some(entries) = value.as_map() else {
             self.mistyped(key, value, "a table of strings");
             return map;
         };
         if entries.len() > MAX_ITEMS {
             let flaw = Flaw::new(format!("`{key}` has more than {MAX_ITEMS} entries"));
-            self.report.add(value.span(), flaw);
+            self.report.add(value.span.clone(), flaw);
             return map;
         }
-        for (name, value) in entries {
-            let text = match value.get_ref() {
-                DeValue::String(text) => text.to_string(),
-                DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().to_owned(),
-                DeValue::Boolean(answer) => answer.to_string(),
-                other => {
-                    let found = with_article(other.type_str());
-                    let shown = shown(name.get_ref());
-                    let flaw = Flaw::new(format!("`{shown}` must be a string, not {found}"))
-                        .hint("put it in quotes");
-                    self.report.add(value.span(), flaw);
+        for Entry {
+            name,
+            name_span,
+            value,
+        } in entries
+        {
+            let text = match &value.data {
+                Data::Text(text) => text.clone(),
+                Data::Integer(number) if !self.has_prefix(value) => number.to_string(),
+                Data::Bool(answer) => answer.to_string(),
+                _ => {
+                    let found = value.kind();
+                    let flaw =
+                        Flaw::new(format!("`{}` must be a string, not {found}", shown(name)))
+                            .hint("put it in quotes");
+                    self.report.add(value.span.clone(), flaw);
                     continue;
                 }
             };
-            match check(name.get_ref(), &text) {
+            match check(name, &text) {
                 Ok(()) => {
-                    map.insert(name.get_ref().to_string(), text);
+                    map.insert(name.clone(), text);
                 }
-                Err(flaw) => self.report.add(name.span(), flaw),
+                Err(flaw) => self.report.add(name_span.clone(), flaw),
             }
         }
         map
     }
 
+    /// A number is written as `0x10`, so that nobody knows which text is meant.
+    fn has_prefix(&self, value: &Value) -> bool {
+        let written = self.report.written(&value.span);
+        ["0x", "0o", "0b"].iter().any(|p| written.starts_with(p))
+    }
+
     /// A table below this one; an absent one when it is not written or not a table.
     pub(crate) fn table(&mut self, key: &'static str) -> Table<'a> {
         let value = self.value(key);
-        let entries = value.and_then(|value| value.get_ref().as_table());
+        let entries = value.and_then(Value::as_map);
         if let (Some(value), None) = (value, entries) {
             self.mistyped(key, value, "a table");
         }
         let span = match (value, entries) {
-            (Some(value), Some(_)) => value.span(),
+            (Some(value), Some(_)) => value.span.clone(),
             _ => self.span.clone(),
         };
         Table {
@@ -304,54 +319,33 @@ impl<'a> Table<'a> {
     /// and the place of that. Other values are refused. Nothing else needs to be asked for then.
     pub(crate) fn tables(&self) -> Vec<(&'a str, Range<usize>, Table<'a>)> {
         let mut tables = Vec::new();
-        for (name, value) in self.entries.into_iter().flatten() {
-            match value.get_ref().as_table() {
-                Some(entries) => tables.push((
-                    &**name.get_ref(),
-                    name.span(),
-                    Table {
-                        report: self.report,
-                        entries: Some(entries),
-                        span: value.span(),
-                        known: Vec::new(),
-                    },
+        for entry in self.all() {
+            match &entry.value.data {
+                Data::Map(_) => tables.push((
+                    entry.name.as_str(),
+                    entry.name_span.clone(),
+                    self.below(&entry.value),
                 )),
-                None => self.mistyped(&shown(name.get_ref()), value, "a table"),
+                _ => self.mistyped(&shown(&entry.name), &entry.value, "a table"),
             }
         }
         tables.sort_by_key(|(_, span, _)| span.start);
         tables
     }
 
-    /// Calls `visit` with every text below this table and its place.
-    pub(crate) fn each_string(&self, visit: &mut dyn FnMut(&str, Range<usize>)) {
-        // The parser bounds the depth, hence the recursion.
-        fn descend(value: &Value<'_>, visit: &mut dyn FnMut(&str, Range<usize>)) {
-            match value.get_ref() {
-                DeValue::String(text) => visit(text, value.span()),
-                DeValue::Array(array) => array.iter().for_each(|item| descend(item, visit)),
-                DeValue::Table(table) => table.iter().for_each(|(_, item)| descend(item, visit)),
-                _ => {}
-            }
-        }
-        for (_, value) in self.entries.into_iter().flatten() {
-            descend(value, visit);
-        }
-    }
-
     /// Refuses the value of `key`; where the key is not written, the table.
     pub(crate) fn refuse(&self, key: &str, flaw: Flaw) {
         let span = self
             .entry(key)
-            .map_or(self.span(), |(_, value)| value.span());
+            .map_or(self.span(), |entry| entry.value.span.clone());
         self.report.add(span, flaw);
     }
 
     /// Refuses `key` itself, where it is written, and counts it as one that exists.
     pub(crate) fn refuse_key(&mut self, key: &'static str, flaw: Flaw) {
         self.known.push(key);
-        if let Some((span, _)) = self.entry(key) {
-            self.report.add(span, flaw);
+        if let Some(entry) = self.entry(key) {
+            self.report.add(entry.name_span.clone(), flaw);
         }
     }
 
@@ -372,17 +366,17 @@ impl<'a> Table<'a> {
 
     /// Refuses every key that no getter asked for.
     pub(crate) fn finish(self) {
-        for (name, _) in self.entries.into_iter().flatten() {
+        for entry in self.all() {
             if self.report.is_full() {
                 return;
             }
-            let text: &str = name.get_ref();
+            let text = entry.name.as_str();
             if self.known.contains(&text) {
                 continue;
             }
             let flaw = Flaw::new(format!("unknown key `{}`", shown(text)));
             self.report.add(
-                name.span(),
+                entry.name_span.clone(),
                 match nearest(text, &self.known) {
                     Some(meant) => flaw.hint(format!("did you mean `{meant}`?")),
                     None => flaw.hint(format!("the keys here are {}", listed(&self.known))),
@@ -393,13 +387,13 @@ impl<'a> Table<'a> {
 }
 
 /// The value of `key` is of another type than `wanted`.
-fn mistype(key: &str, value: &Value<'_>, wanted: &str) -> Flaw {
-    let found = with_article(value.get_ref().type_str());
+fn mistype(key: &str, value: &Value, wanted: &str) -> Flaw {
+    let found = value.kind();
     Flaw::new(format!("`{key}` must be {wanted}, not {found}"))
 }
 
 /// The words of `text` as an array of strings.
-fn shown_array(text: &str) -> String {
+pub(super) fn shown_array(text: &str) -> String {
     let text: String = text.chars().take(80).collect();
     let words: Vec<String> = text
         .split_whitespace()
@@ -408,18 +402,8 @@ fn shown_array(text: &str) -> String {
     format!("[{}]", words.join(", "))
 }
 
-/// `a string`, `an integer`, ….
-fn with_article(type_name: &str) -> String {
-    let article = if type_name.starts_with(['a', 'i']) {
-        "an"
-    } else {
-        "a"
-    };
-    format!("{article} {type_name}")
-}
-
 /// Keys as in "`a`, `b`, `c`", ordered, each once.
-fn listed(keys: &[&str]) -> String {
+pub(crate) fn listed(keys: &[&str]) -> String {
     let mut keys = keys.to_vec();
     keys.sort_unstable();
     keys.dedup();

@@ -26,10 +26,47 @@ pub(crate) fn absolute_path(text: &str) -> Result<String, Flaw> {
     })
 }
 
-/// What engines call their volumes and networks: letters, digits, `_`, `.` and `-`, at most 64
-/// bytes, the first a letter or a digit. `what` is such a thing, as in `a volume`.
+/// The same where templates may be: it may begin with one that becomes the absolute path, or the
+/// first part of it.
+pub(crate) fn node_path(text: &str) -> Result<String, Flaw> {
+    match after_template(text) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            let path = absolute_path(&format!("/{text}"))?;
+            Ok(path.trim_start_matches('/').to_owned())
+        }
+        _ => absolute_path(text),
+    }
+}
+
+/// What follows a template with which `text` begins.
+pub(crate) fn after_template(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix("{{")?;
+    inner.find("}}").map(|end| &inner[end + 2..])
+}
+
+/// The parts of `text` between the colons, of which those in templates are none.
+pub(crate) fn parts_by_colon(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut start, mut at) = (0, 0);
+    while let Some(found) = text[at..].find([':', '{']) {
+        at += found;
+        if text[at..].starts_with(':') {
+            parts.push(&text[start..at]);
+            start = at + 1;
+        } else if let Some(rest) = after_template(&text[at..]) {
+            at = text.len() - rest.len();
+            continue;
+        }
+        at += 1;
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+/// What engines call their volumes, networks and containers: letters, digits, `_`, `.` and `-`,
+/// at most 128 bytes, the first a letter or a digit. `what` is such a thing, as in `a volume`.
 pub(crate) fn engine_name(text: &str, what: &str) -> Result<String, Flaw> {
-    let fine = (1..=64).contains(&text.len())
+    let fine = (1..=128).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text
             .bytes()
@@ -71,7 +108,49 @@ pub(crate) fn version(text: &str) -> Result<String, Flaw> {
             shown(text)
         )));
     }
+    if text.contains("{{") {
+        let flaw = Flaw::new("`version` must not contain a template: it is the same on every node");
+        return Err(flaw.hint("`{{ var.<name> }}` is one that may be"));
+    }
     Ok(text.to_owned())
+}
+
+/// One of the user's words to find a workload by: 1 to 64 bytes, printable.
+pub(crate) fn tag(text: &str) -> Result<String, Flaw> {
+    let fine = (1..=64).contains(&text.len())
+        && !text.contains("{{")
+        && !text.chars().any(char::is_control);
+    if fine {
+        return Ok(text.to_owned());
+    }
+    Err(Flaw::new(format!("`{}` is not a tag", shown(text)))
+        .hint("write 1 to 64 bytes of printable text"))
+}
+
+/// `package.module:function`.
+pub(crate) fn callable(text: &str) -> Result<String, Flaw> {
+    let identifier = |word: &str| {
+        word.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && word.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    let dotted = |words: &str| words.split('.').all(identifier);
+    let fine =
+        |module: &str, function: &str| text.len() <= 256 && dotted(module) && dotted(function);
+    match text.split_once(':') {
+        Some((module, function)) if fine(module, function) => Ok(text.to_owned()),
+        None if fine(text, "main") => {
+            Err(
+                Flaw::new(format!("`{}` names no function", shown(text))).hint(format!(
+                    "write \"{}:main\", or the function that is meant",
+                    shown(text)
+                )),
+            )
+        }
+        _ => Err(
+            Flaw::new(format!("`{}` is not a Python callable", shown(text)))
+                .hint("write \"package.module:function\""),
+        ),
+    }
 }
 
 /// One word of a command.
@@ -148,6 +227,47 @@ mod tests {
     }
 
     #[test]
+    fn paths_with_templates() {
+        for text in ["/a", "/a/{{ env.B }}", "{{ env.B }}", "{{ env.B }}/c"] {
+            assert_eq!(node_path(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "a",
+            "{{ env.B }}c",
+            "{{ env.B }}/../c",
+            "{{ env.B",
+            "a{{ env.B }}",
+        ] {
+            assert!(node_path(text).is_err(), "{text}");
+        }
+        for (text, parts) in [
+            ("", vec![""]),
+            ("a:/b:ro", vec!["a", "/b", "ro"]),
+            (":", vec!["", ""]),
+            ("/x/{{ label.a:b }}:/c", vec!["/x/{{ label.a:b }}", "/c"]),
+            ("{:{{ a:", vec!["{", "{{ a", ""]),
+        ] {
+            assert_eq!(parts_by_colon(text), parts, "{text}");
+        }
+    }
+
+    #[test]
+    fn callables_and_tags() {
+        for text in ["app:main", "a.b.c:f", "_a1:Class.method", "größe:f"] {
+            assert_eq!(callable(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "", "app", ":f", "a:", "a..b:f", "1a:f", "a-b:f", "a:f()", "a:f:g", "a b:f",
+        ] {
+            assert!(callable(text).is_err(), "{text}");
+        }
+        assert!(tag("plant 1").is_ok());
+        for text in ["", "a\n", "{{ node.name }}", &"x".repeat(65)] {
+            assert!(tag(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn users_versions_and_variables() {
         for text in ["root", "1000", "1000:1000", "www-data", "a:b"] {
             assert!(user(text).is_ok(), "{text}");
@@ -156,7 +276,7 @@ mod tests {
             assert!(user(text).is_err(), "{text}");
         }
         assert!(version("1.2.0 (blue)").is_ok());
-        for text in ["", "a\nb", &"x".repeat(129)] {
+        for text in ["", "a\nb", "{{ node.name }}", &"x".repeat(129)] {
             assert!(version(text).is_err(), "{text}");
         }
         assert!(env_entry("MODE_1", "x y").is_ok());

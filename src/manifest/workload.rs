@@ -2,32 +2,35 @@
 
 use super::{
     container::{collide, parse_device, parse_mount, parse_port},
-    not_supported,
-    placement::{read_placement, read_resources, read_restart},
-    run,
+    files::{read_files, read_reload},
+    getters::Shape,
+    health, limits, not_supported, order,
+    placement::{read_placement, read_restart},
+    run, schedule,
     span::Flaw,
     table::Table,
-    word::{env_entry, version},
+    word::{engine_name, env_entry, tag, version},
 };
-use crate::model::{Mount, Name, Port, Run, Workload, WorkloadType};
+use crate::model::{Hook, Mount, Name, Port, Run, Workload, WorkloadType};
+use serde_json::{Map, Value as Json};
 
+/// A second, an hour and a day.
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 60 * 60 * SECOND;
+const DAY: u64 = 24 * HOUR;
 /// How long an instance may take to end, where nothing is written.
-pub(crate) const DEFAULT_STOP_TIMEOUT_MS: u64 = 10_000;
+pub(crate) const DEFAULT_STOP_TIMEOUT_MS: u64 = 10 * SECOND;
 /// The longest that it may be given: one hour.
-const MAX_STOP_TIMEOUT_MS: u64 = 60 * 60 * 1_000;
+const MAX_STOP_TIMEOUT_MS: u64 = HOUR;
+/// How long a command before the stop may take, where nothing is written.
+pub(crate) const DEFAULT_HOOK_TIMEOUT_MS: u64 = 10 * SECOND;
+/// The most bytes of parameters, as JSON.
+const MAX_PARAMS: usize = 64 * 1024;
+/// The most tags.
+const MAX_TAGS: usize = 32;
 
 /// Keys of the format that this release would ignore.
-const LATER: [&str; 9] = [
-    "depends_on",
-    "health",
-    "update",
-    "schedule",
-    "max_runs",
-    "timeout",
-    "files",
-    "params",
-    "reload",
-];
+const LATER: [&str; 1] = ["update"];
 
 /// Reads the table. `None` where it has no name or nothing to run; that is on record then.
 pub(crate) fn read(mut table: Table<'_>, name: Option<Name>) -> Option<Workload> {
@@ -39,14 +42,28 @@ pub(crate) fn read(mut table: Table<'_>, name: Option<Name>) -> Option<Workload>
             ("script", WorkloadType::Script),
         ],
     );
+    // What a type with a slip was to be, nobody knows.
+    let is_service = kind.map_or(!table.has("type"), |kind| kind == WorkloadType::Service);
+    let is_container = table.has("image");
     let version = table.parsed("version", version);
     let run = run::read(&mut table);
+    let mode = schedule::read(&mut table, is_service);
+    let timeout_ms = table.ms_within("timeout", SECOND..=30 * DAY);
     let env = table.string_map("env", env_entry);
     let ports = read_ports(&mut table);
     let volumes = read_volumes(&mut table);
     let devices = table
         .parsed_list("devices", parse_device)
         .unwrap_or_default();
+    let files = read_files(&mut table, is_container);
+    for file in &files {
+        if volumes.iter().any(|volume| volume.target == file.path) {
+            let flaw = Flaw::new(format!("a volume is mounted on the file `{}`", file.path));
+            table.refuse("files", flaw.hint("give one of the two another path"));
+        }
+    }
+    let reload = read_reload(&mut table);
+    let params = read_params(&mut table);
     let stop_timeout_ms = table
         .duration_ms("stop_timeout")
         .unwrap_or(DEFAULT_STOP_TIMEOUT_MS);
@@ -56,27 +73,21 @@ pub(crate) fn read(mut table: Table<'_>, name: Option<Name>) -> Option<Workload>
             Flaw::new("`stop_timeout` must be at most one hour"),
         );
     }
-    let resources = read_resources(table.table("resources"));
+    let before_stop = read_hook(&mut table);
+    let health = health::read(table.table("health"), is_container);
+    let min_healthy_time_ms = table.ms_within("min_healthy_time", 0..=HOUR);
+    let depends_on = order::read(&mut table, name.as_ref());
+    let resources = limits::read_resources(table.table("resources"), is_container);
+    let logs = limits::read_logs(table.table("logs"));
     let placement = read_placement(table.table("placement"));
     let restart = read_restart(table.table("restart"));
+    let tags = read_tags(&mut table);
+    let adopt = table.parsed("adopt", |text| engine_name(text, "a container"));
     for key in LATER {
         table.refuse_key(key, not_supported(key));
     }
-    if let Some((
-        Run::Container {
-            network: Some(network),
-            ..
-        },
-        _,
-    )) = &run
-        && (network == "host" || network == "none")
-        && !ports.is_empty()
-    {
-        let flaw = Flaw::new(format!(
-            "`ports` has no effect with `network = \"{network}\"`"
-        ))
-        .hint("remove one of the two");
-        table.refuse_key("ports", flaw);
+    if let Some((run, _)) = &run {
+        refuse_ports_without_network(&mut table, run, &ports);
     }
     table.finish();
 
@@ -98,7 +109,35 @@ pub(crate) fn read(mut table: Table<'_>, name: Option<Name>) -> Option<Workload>
         placement,
         restart,
         stop_timeout_ms,
+        mode,
+        timeout_ms,
+        health,
+        min_healthy_time_ms,
+        depends_on,
+        before_stop,
+        files,
+        params,
+        reload,
+        logs,
+        tags,
+        adopt,
     })
+}
+
+fn refuse_ports_without_network(table: &mut Table<'_>, run: &Run, ports: &[Port]) {
+    if let Run::Container {
+        network: Some(network),
+        ..
+    } = run
+        && (network == "host" || network == "none")
+        && !ports.is_empty()
+    {
+        let flaw = Flaw::new(format!(
+            "`ports` has no effect with `network = \"{network}\"`"
+        ))
+        .hint("remove one of the two");
+        table.refuse_key("ports", flaw);
+    }
 }
 
 fn read_ports(table: &mut Table<'_>) -> Vec<Port> {
@@ -130,4 +169,53 @@ fn read_volumes(table: &mut Table<'_>) -> Vec<Mount> {
         Ok(())
     });
     mounts
+}
+
+/// `before_stop = ["command"]`, or a table with `command` and `timeout`.
+fn read_hook(table: &mut Table<'_>) -> Option<Hook> {
+    if table.shape("before_stop") != Shape::Map {
+        let command = table.command("before_stop")?;
+        return Some(Hook {
+            command,
+            timeout_ms: DEFAULT_HOOK_TIMEOUT_MS,
+        });
+    }
+    let mut inner = table.table("before_stop");
+    if !inner.has("command") {
+        inner
+            .missing(Flaw::new("`before_stop` names no command").hint("write `command = [\"…\"]`"));
+    }
+    let command = inner.command("command");
+    let timeout_ms = inner.ms_within("timeout", 100..=HOUR);
+    inner.finish();
+    Some(Hook {
+        command: command?,
+        timeout_ms: timeout_ms.unwrap_or(DEFAULT_HOOK_TIMEOUT_MS),
+    })
+}
+
+fn read_params(table: &mut Table<'_>) -> Map<String, Json> {
+    let params = table.json("params");
+    let bytes = serde_json::to_vec(&params).map_or(usize::MAX, |json| json.len());
+    if bytes > MAX_PARAMS {
+        let flaw = Flaw::new("`params` must be at most 64 KiB as JSON");
+        table.refuse("params", flaw.hint("put larger data into `files`"));
+    }
+    params
+}
+
+fn read_tags(table: &mut Table<'_>) -> Vec<String> {
+    let mut tags: Vec<String> = Vec::new();
+    table.parsed_list("tags", |text| {
+        let tag = tag(text)?;
+        if tags.contains(&tag) {
+            return Err(Flaw::new(format!("`{tag}` is named twice")));
+        }
+        if tags.len() == MAX_TAGS {
+            return Err(Flaw::new(format!("a workload has at most {MAX_TAGS} tags")));
+        }
+        tags.push(tag);
+        Ok(())
+    });
+    tags
 }

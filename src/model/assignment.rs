@@ -1,6 +1,6 @@
 //! What a node must run.
 
-use super::Workload;
+use super::{NodeConfig, Workload};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -37,21 +37,4 @@ pub enum Desired {
     Running,
     /// Keep it, stopped.
     Stopped,
-}
-
-/// Agent settings that the controller may change while it runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NodeConfig {
-    /// Milliseconds between heartbeats.
-    pub heartbeat_interval_ms: u64,
-}
-
-impl Default for NodeConfig {
-    /// 12 s: two missed ones fit the 15 s in which a node must be called silent only just, while
-    /// an idle node stays below 2.2 kB a minute on the wire.
-    fn default() -> Self {
-        NodeConfig {
-            heartbeat_interval_ms: 12_000,
-        }
-    }
 }

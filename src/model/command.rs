@@ -1,6 +1,6 @@
 //! One-off orders to a node.
 
-use super::{LogLine, Name};
+use super::{ExecInput, ExecSpec, LogLine, LogStream, Name, Unmanaged};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -9,13 +9,32 @@ use utoipa::ToSchema;
 pub struct CommandSpec {
     /// What.
     pub command: CommandKind,
-    /// The workload it is about, for `restart`, `start`, `stop`, `remove` and `logs`.
+    /// The workload it is about, for `restart`, `start`, `stop`, `remove`, `logs` and `exec`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub workload: Option<Name>,
     /// For `logs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logs: Option<LogQuery>,
+    /// For `exec`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecSpec>,
+    /// For `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<ExecInput>,
+}
+
+impl CommandSpec {
+    /// An order without anything more to say.
+    pub fn new(command: CommandKind, workload: Option<Name>) -> CommandSpec {
+        CommandSpec {
+            command,
+            workload,
+            logs: None,
+            exec: None,
+            input: None,
+        }
+    }
 }
 
 /// The verbs.
@@ -36,6 +55,13 @@ pub enum CommandKind {
     Remove,
     /// Send log lines.
     Logs,
+    /// Run one more command beside an instance; its output comes on `stream`, its exit code in
+    /// the result.
+    Exec,
+    /// Something for an `exec` that runs.
+    Input,
+    /// Tell the containers that run here without fleetctl.
+    Discover,
 }
 
 impl CommandKind {
@@ -49,6 +75,9 @@ impl CommandKind {
             CommandKind::Stop => "stop",
             CommandKind::Remove => "remove",
             CommandKind::Logs => "logs",
+            CommandKind::Exec => "exec",
+            CommandKind::Input => "input",
+            CommandKind::Discover => "discover",
         }
     }
 
@@ -56,7 +85,11 @@ impl CommandKind {
     pub fn changes_something(self) -> bool {
         !matches!(
             self,
-            CommandKind::Ping | CommandKind::Refresh | CommandKind::Logs
+            CommandKind::Ping
+                | CommandKind::Refresh
+                | CommandKind::Logs
+                | CommandKind::Input
+                | CommandKind::Discover
         )
     }
 }
@@ -77,13 +110,25 @@ pub struct LogQuery {
     )]
     #[schema(value_type = Option<String>)]
     pub since_ns: Option<u64>,
+    /// Only lines before this time, as `since`.
+    #[serde(
+        rename = "until",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "super::decimal::option"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub until_ns: Option<u64>,
+    /// Only one of the two streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<LogStream>,
     /// Keep sending, for at most so many milliseconds; the reader asks again in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow_ms: Option<u64>,
 }
 
 /// How a command ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CommandOutcome {
     /// It worked.
     pub ok: bool,
@@ -93,6 +138,12 @@ pub struct CommandOutcome {
     /// For `logs` without `follow_ms`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<LogLine>,
+    /// For `exec`: the exit code, 128 + n for signal n.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// For `discover`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmanaged: Vec<Unmanaged>,
 }
 
 impl CommandOutcome {
@@ -102,6 +153,8 @@ impl CommandOutcome {
             ok: true,
             message: None,
             lines: Vec::new(),
+            exit_code: None,
+            unmanaged: Vec::new(),
         }
     }
 
@@ -111,6 +164,8 @@ impl CommandOutcome {
             ok: false,
             message: Some(message.into()),
             lines: Vec::new(),
+            exit_code: None,
+            unmanaged: Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One workload on one node, as its agent sees it.
 
-use super::{Name, UnixMs};
+use super::{HealthStatus, Name, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use utoipa::ToSchema;
@@ -50,8 +50,14 @@ pub enum InstanceState {
     Starting,
     /// Runs.
     Running,
+    /// Waits for its time, as its schedule says.
+    Scheduled,
+    /// Runs, and its health check has failed too often.
+    Unhealthy,
     /// Ended or could not start; is tried again at a known time.
     Backoff,
+    /// As [`InstanceState::Backoff`], for the third time in a row or more: it slows only itself.
+    CrashLoop,
     /// Being stopped.
     Stopping,
     /// Stopped because somebody asked for it.
@@ -60,7 +66,9 @@ pub enum InstanceState {
     Completed,
     /// Ended, or cannot start, and is not started again.
     Failed,
-    /// Its engine does not answer: nobody knows.
+    /// Its engine does not answer: nobody knows. A reader takes a word that it does not know for
+    /// this too.
+    #[serde(other)]
     Unknown,
 }
 
@@ -72,13 +80,33 @@ impl InstanceState {
             InstanceState::Pulling => "pulling",
             InstanceState::Starting => "starting",
             InstanceState::Running => "running",
+            InstanceState::Scheduled => "scheduled",
+            InstanceState::Unhealthy => "unhealthy",
             InstanceState::Backoff => "backoff",
+            InstanceState::CrashLoop => "crashloop",
             InstanceState::Stopping => "stopping",
             InstanceState::Stopped => "stopped",
             InstanceState::Completed => "completed",
             InstanceState::Failed => "failed",
             InstanceState::Unknown => "unknown",
         }
+    }
+
+    /// A program of it runs.
+    pub fn is_up(self) -> bool {
+        matches!(self, InstanceState::Running | InstanceState::Unhealthy)
+    }
+
+    /// It is not as it was asked for, and somebody should look.
+    pub fn is_bad(self) -> bool {
+        matches!(
+            self,
+            InstanceState::Unhealthy
+                | InstanceState::Backoff
+                | InstanceState::CrashLoop
+                | InstanceState::Failed
+                | InstanceState::Unknown
+        )
     }
 }
 
@@ -121,6 +149,21 @@ pub struct ObservedInstance {
     /// Pull progress, 0–100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<u8>,
+    /// While it runs: whether it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
+    /// Runs begun, for `schedule` and `max_runs`; counted over restarts of the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<u32>,
+    /// When its schedule lets it run next, on the node's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_run_ms: Option<UnixMs>,
+    /// What went wrong last, at most 4 KiB: a sentence, or for Python the traceback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// The last lines that it wrote before it failed, at most ten of 256 bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_output: Vec<String>,
 }
 
 /// Standard output or standard error.

@@ -7,20 +7,36 @@
 
 mod assignment;
 mod command;
+mod config;
+mod cron;
 mod decimal;
+mod exec;
+mod extra;
+mod health;
 mod instance;
 mod name;
 mod node;
+mod run_mode;
+pub mod template;
+mod unmanaged;
 mod workload;
 
-pub use assignment::{AssignedInstance, Assignment, Desired, NodeConfig};
+pub use assignment::{AssignedInstance, Assignment, Desired};
 pub use command::{CommandKind, CommandOutcome, CommandSpec, LogQuery};
+pub use config::{LogShipping, Metric, MetricConfig, NodeConfig};
+pub use cron::{CLOCK_SET_MS, Cron, CronError};
+pub use exec::{ExecInput, ExecSpec, TerminalSize};
+pub use extra::{DependsOn, FileSpec, Hook, LogLimits, Signal, Tmpfs};
+pub use health::{Health, HealthCheck, HealthStatus, OnUnhealthy};
 pub use instance::{InstanceState, LogLine, LogStream, ObservedInstance, RuntimeKind};
 pub use name::{Name, NameError};
-pub use node::{EngineFact, Heartbeat, NodeFacts, Presence};
+pub use node::{EngineFact, FEATURES, Heartbeat, NodeFacts, Presence};
+pub use run_mode::{MissedRun, Overlap, RunMode, Schedule};
+pub use unmanaged::Unmanaged;
 pub use workload::{
-    Device, Mount, MountSource, Placement, PlacementMode, Port, Protocol, PullPolicy, Requirement,
-    Resources, Restart, RestartPolicy, Run, Strategy, Workload, WorkloadType,
+    ContainerNetwork, ContainerOptions, DEFAULT_MIN_HEALTHY_TIME_MS, Device, Mount, MountSource, Placement,
+    PlacementMode, Port, Protocol, PullPolicy, Requirement, Resources, Restart, RestartPolicy, Run,
+    Strategy, Workload, WorkloadType,
 };
 
 /// Wall-clock time, Unix milliseconds. Never the base of a decision on a node.

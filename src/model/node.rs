@@ -35,11 +35,17 @@ impl fmt::Display for Presence {
     }
 }
 
+/// What this release's agents know of workloads; [`super::Workload::needs_features`].
+pub const FEATURES: u32 = 2;
+
 /// What a node is: everything an agent finds out about its machine that rarely changes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NodeFacts {
     /// Version of fleetctl that the agent runs.
     pub agent_version: String,
+    /// What its agent knows of workloads, as in [`FEATURES`]; the first release did not say.
+    #[serde(default = "first")]
+    pub features: u32,
     /// `x86_64`, `aarch64`, `arm`, …
     pub arch: String,
     /// As in `Debian GNU/Linux 12`.
@@ -66,6 +72,10 @@ pub struct NodeFacts {
     /// Labels that the agent's own configuration gives.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+}
+
+fn first() -> u32 {
+    1
 }
 
 /// One runtime on a node.

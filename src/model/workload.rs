@@ -1,6 +1,6 @@
 //! What must run, as the user wrote it, checked and with its defaults filled in.
 
-use super::Name;
+use super::{DependsOn, FileSpec, Health, Hook, LogLimits, Name, RunMode, Signal, Tmpfs};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 use utoipa::ToSchema;
@@ -41,23 +41,152 @@ pub struct Workload {
     pub restart: Restart,
     /// How long it may take to end after SIGTERM, before SIGKILL.
     pub stop_timeout_ms: u64,
+    // What follows came after the first release. A field that is not used must not be written:
+    // it would change the hash of workloads that run, and an upgrade would restart them.
+    /// When it runs.
+    #[serde(default, skip_serializing_if = "RunMode::is_forever")]
+    pub mode: RunMode,
+    /// The longest that one run may take; then it is stopped, and has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// How it is found out whether it works. `None`: the image's own HEALTHCHECK, reported only,
+    /// where there is one; else it is healthy when it stays up for `min_healthy_time_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// Without a check: how long it must have been up to count as healthy. `None`: 10 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_healthy_time_ms: Option<u64>,
+    /// Workloads of the same node that must have come so far before it is started.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, DependsOn>)]
+    pub depends_on: BTreeMap<Name, DependsOn>,
+    /// Run before it is told to stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_stop: Option<Hook>,
+    /// Files placed for it on the node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileSpec>,
+    /// Keyword arguments of a Python callable; others find them as JSON in `FLEETCTL_PARAMS`.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// It takes new contents of its files by this signal: they are no reason to replace it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<Signal>,
+    /// How much of what it writes is kept.
+    #[serde(default, skip_serializing_if = "LogLimits::is_default")]
+    pub logs: LogLimits,
+    /// The user's own words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Name of a container on the node, not made by fleetctl, that it takes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<String>,
 }
 
+/// How long an instance without a check must have been up to count as healthy.
+pub const DEFAULT_MIN_HEALTHY_TIME_MS: u64 = 10_000;
+
 impl Workload {
-    /// The part that decides whether a running instance must be replaced: everything but the
-    /// placement and the restart policy, which take effect in place. 16 hex digits of SHA-256
-    /// over the canonical JSON.
+    /// With every default: a service that runs for ever on any node.
+    pub fn new(name: Name, run: Run) -> Workload {
+        Workload {
+            name,
+            kind: WorkloadType::default(),
+            version: "1".to_owned(),
+            run,
+            env: BTreeMap::new(),
+            ports: Vec::new(),
+            volumes: Vec::new(),
+            devices: Vec::new(),
+            resources: Resources::default(),
+            placement: Placement::default(),
+            restart: Restart::default(),
+            stop_timeout_ms: 10_000,
+            mode: RunMode::default(),
+            timeout_ms: None,
+            health: None,
+            min_healthy_time_ms: None,
+            depends_on: BTreeMap::new(),
+            before_stop: None,
+            files: Vec::new(),
+            params: serde_json::Map::new(),
+            reload: None,
+            logs: LogLimits::default(),
+            tags: Vec::new(),
+            adopt: None,
+        }
+    }
+
+    /// The part that decides whether a running instance must be replaced: everything but what
+    /// takes effect in place (placement, restart policy, run mode, health check, order, hooks,
+    /// and contents of files that it takes by a signal). 16 hex digits of SHA-256 over the
+    /// canonical JSON.
     pub fn spec_hash(&self) -> String {
         let mut same = self.clone();
         same.placement = Placement::default();
         same.restart = Restart::default();
-        let text = serde_json_canonicalizer::to_vec(&same).unwrap_or_default();
-        let digest = ring::digest::digest(&ring::digest::SHA256, &text);
-        digest.as_ref()[..8]
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect()
+        same.mode = RunMode::default();
+        same.timeout_ms = None;
+        same.health = None;
+        same.min_healthy_time_ms = None;
+        same.depends_on = BTreeMap::new();
+        same.before_stop = None;
+        same.tags = Vec::new();
+        same.adopt = None;
+        if same.reload.take().is_some() {
+            // Which files there are stays in it: a container must be made anew for another mount.
+            for file in &mut same.files {
+                file.content = String::new();
+            }
+        }
+        digest(&same)
     }
+
+    /// Tells contents of files apart: what changed in place, by a signal. `None` where the
+    /// workload takes none.
+    pub fn files_hash(&self) -> Option<String> {
+        self.reload?;
+        (!self.files.is_empty()).then(|| digest(&self.files))
+    }
+
+    /// What an agent must know to run it: [`crate::model::FEATURES`] of the agent's facts must be
+    /// at least this. An older agent would ignore what it does not know, and run it wrongly.
+    pub fn needs_features(&self) -> u32 {
+        let limits = &self.resources;
+        let newer = self.mode != RunMode::Forever
+            || self.timeout_ms.is_some()
+            || self.health.is_some()
+            || !self.depends_on.is_empty()
+            || self.before_stop.is_some()
+            || !self.files.is_empty()
+            || !self.params.is_empty()
+            || self.reload.is_some()
+            || self.adopt.is_some()
+            || limits.read_only
+            || !limits.tmpfs.is_empty()
+            || limits.pids.is_some()
+            || limits.open_files.is_some()
+            || limits.oom_score.is_some()
+            || self.run.is_newer();
+        if newer { 2 } else { 1 }
+    }
+
+    /// Milliseconds that an instance without a check must have been up to count as healthy.
+    pub fn min_healthy_time_ms(&self) -> u64 {
+        self.min_healthy_time_ms
+            .unwrap_or(DEFAULT_MIN_HEALTHY_TIME_MS)
+    }
+}
+
+/// 16 hex digits of SHA-256 over the canonical JSON.
+fn digest(value: &impl Serialize) -> String {
+    let text = serde_json_canonicalizer::to_vec(value).unwrap_or_default();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &text);
+    digest.as_ref()[..8]
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 impl Workload {
@@ -106,6 +235,9 @@ pub enum Run {
         /// `bridge` (default), `host`, `none`, or the name of a network that exists on the node.
         #[serde(default)]
         network: Option<String>,
+        /// What is rarely needed.
+        #[serde(default, skip_serializing_if = "ContainerOptions::is_default")]
+        options: Box<ContainerOptions>,
     },
     /// A native process; the first word is the program.
     Process {
@@ -118,6 +250,114 @@ pub enum Run {
         #[serde(default)]
         working_dir: Option<String>,
     },
+    /// A Python callable in a process of its own, called with `params` as keyword arguments.
+    Python {
+        /// `package.module:function`.
+        callable: String,
+        /// Virtual environment whose interpreter is used; else `python3`.
+        #[serde(default)]
+        venv: Option<String>,
+        /// Directories before everything else in `sys.path`.
+        #[serde(default)]
+        path: Vec<String>,
+        /// User name or numeric `uid[:gid]`.
+        #[serde(default)]
+        user: Option<String>,
+        /// Working directory; the instance's own directory when not given.
+        #[serde(default)]
+        working_dir: Option<String>,
+    },
+}
+
+/// What a container is rarely given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ContainerOptions {
+    /// In place of the image's ENTRYPOINT, where not empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<String>,
+    /// Host name inside the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Capabilities beyond the engine's defaults, as in `NET_ADMIN`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cap_add: Vec<String>,
+    /// Capabilities taken away; `ALL` for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cap_drop: Vec<String>,
+    /// Every capability and every device.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub privileged: bool,
+    /// More lines of /etc/hosts, as in `name:10.0.0.1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<String>,
+    /// Name servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<String>,
+    /// More groups of its first process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group_add: Vec<String>,
+    /// Labels of the container; never `io.fleetctl.…`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Kernel settings of its namespaces.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// A small init as its first process, which forwards signals and reaps.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub init: bool,
+    /// Bytes of /dev/shm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shm_size: Option<u64>,
+    /// Sent in place of SIGTERM to stop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<Signal>,
+    /// A terminal, as programs that buffer or colour their output want.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
+    /// The networks that it is in, in place of `network`: it is made in the first one, and
+    /// connected to the others before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<ContainerNetwork>,
+    /// Options of the kernel's security modules, as in `seccomp=unconfined`; beside
+    /// `no-new-privileges`, which every container without privileges has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_opt: Vec<String>,
+}
+
+/// A network of the engine that a container is in. In one network, containers find each other by
+/// their aliases.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ContainerNetwork {
+    /// As the engine knows it.
+    pub name: String,
+    /// It is made where it is missing, and taken away again when nothing uses it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub create: bool,
+    /// Names by which the others in it find the container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+}
+
+impl ContainerOptions {
+    fn is_default(&self) -> bool {
+        *self == ContainerOptions::default()
+    }
+}
+
+impl Run {
+    /// It has something that the first release did not know.
+    fn is_newer(&self) -> bool {
+        match self {
+            Run::Python { .. } => true,
+            Run::Process { .. } => false,
+            Run::Container { options, .. } => !options.is_default(),
+        }
+    }
+
+    /// A container, not a process.
+    pub fn is_container(&self) -> bool {
+        matches!(self, Run::Container { .. })
+    }
 }
 
 /// When the registry is asked for an image.
@@ -213,6 +453,21 @@ pub struct Resources {
     /// Niceness, -20 to 19.
     #[serde(default)]
     pub nice: Option<i32>,
+    /// Processes and threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+    /// Open files of one process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u32>,
+    /// The root file system is not writable (containers only).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    /// Directories in memory (containers only).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tmpfs: Vec<Tmpfs>,
+    /// What the kernel adds when it looks for a victim for want of memory, -1000 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score: Option<i32>,
 }
 
 /// Where instances go.

@@ -7,7 +7,14 @@ use rumqttc::{
     NetworkOptions, Outgoing as Sent, QoS, SubscribeFilter, TlsConfiguration, Transport,
 };
 use rustls::ClientConfig;
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{sync::mpsc, time};
 use tracing::{debug, warn};
 
@@ -103,6 +110,21 @@ enum Order {
 #[derive(Debug, Clone)]
 pub struct Publisher {
     orders: mpsc::Sender<Order>,
+    backlog: Backlog,
+}
+
+/// Counts the messages that wait to be sent, or to be acknowledged.
+#[derive(Debug, Clone, Default)]
+struct Backlog(Arc<AtomicUsize>);
+
+impl Backlog {
+    fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn take(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Order {
@@ -114,11 +136,20 @@ impl std::fmt::Debug for Order {
 impl Publisher {
     /// Puts a message into the outbox. `false`: the outbox is full, the message is dropped.
     pub fn publish(&self, message: Outgoing) -> bool {
+        // Counted before it is on its way, since it may be taken off at once.
+        self.backlog.add();
         let sent = self.orders.try_send(Order::Publish(message)).is_ok();
         if !sent {
+            self.backlog.take(1);
             warn!("outbox is full, a message was dropped");
         }
         sent
+    }
+
+    /// Messages that wait to be sent, or to be acknowledged: who has much to say and can wait with
+    /// it lets these become few first.
+    pub fn backlog(&self) -> usize {
+        self.backlog.0.load(Ordering::Relaxed)
     }
 
     /// There is room in the outbox.
@@ -151,7 +182,9 @@ pub fn spawn(
 ) -> (Publisher, mpsc::Receiver<SessionEvent>) {
     let (orders, order_queue) = mpsc::channel(settings.outbox);
     let (events, event_queue) = mpsc::channel(256);
+    let backlog = Backlog::default();
     let session = Session {
+        backlog: backlog.clone(),
         source: Box::new(source),
         random: crate::supervisor::Backoff::new(settings.seed),
         settings,
@@ -161,7 +194,7 @@ pub fn spawn(
         unacknowledged: VecDeque::new(),
     };
     tokio::spawn(session.run());
-    (Publisher { orders }, event_queue)
+    (Publisher { orders, backlog }, event_queue)
 }
 
 struct Session {
@@ -174,6 +207,8 @@ struct Session {
     outbox: VecDeque<Outgoing>,
     /// Given to the client at QoS 1, in order, with the packet id once it is known.
     unacknowledged: VecDeque<(Option<u16>, Outgoing)>,
+    /// Of both, and of what waits to be taken into the outbox.
+    backlog: Backlog,
 }
 
 /// Why one connection is over.
@@ -226,10 +261,10 @@ impl Session {
         let again = std::mem::take(&mut self.unacknowledged)
             .into_iter()
             .map(|(_, m)| m);
-        let all: VecDeque<Outgoing> = again
+        let (retained, all): (VecDeque<Outgoing>, VecDeque<Outgoing>) = again
             .chain(std::mem::take(&mut self.outbox))
-            .filter(|m| !m.retain)
-            .collect();
+            .partition(|m| m.retain);
+        self.backlog.take(retained.len());
         self.outbox = all;
     }
 
@@ -253,8 +288,8 @@ impl Session {
 
     /// Into the outbox, which drops its oldest message when it is full.
     fn keep(&mut self, message: Outgoing) {
-        if self.outbox.len() >= self.settings.outbox {
-            self.outbox.pop_front();
+        if self.outbox.len() >= self.settings.outbox && self.outbox.pop_front().is_some() {
+            self.backlog.take(1);
             warn!("outbox is full, its oldest message was dropped");
         }
         self.outbox.push_back(message);
@@ -337,6 +372,8 @@ impl Session {
             }
             if message.at_least_once {
                 self.unacknowledged.push_back((None, message));
+            } else {
+                self.backlog.take(1);
             }
         }
     }
@@ -364,8 +401,11 @@ impl Session {
                     .unacknowledged
                     .iter()
                     .position(|(i, _)| *i == Some(ack.pkid));
-                if let Some(at) = known {
-                    self.unacknowledged.remove(at);
+                if known
+                    .and_then(|at| self.unacknowledged.remove(at))
+                    .is_some()
+                {
+                    self.backlog.take(1);
                 }
             }
             Event::Incoming(Incoming::Disconnect) => {
@@ -388,6 +428,7 @@ impl Session {
             return;
         }
         if let Some(last) = last {
+            self.backlog.add();
             self.outbox.push_back(last);
         }
         let flush = async {

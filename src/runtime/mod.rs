@@ -11,18 +11,34 @@
 //! never used. Everything that a runtime makes carries labels (`io.fleetctl.*`), so that an
 //! agent that was killed finds its instances again and touches none of them.
 
+pub(crate) mod cgroup_usage;
 mod container;
 pub mod docker;
+pub(crate) mod files;
 pub mod podman;
 pub mod process;
 mod pull;
 
 pub use pull::{CredentialsError, RegistryCredentials};
 
-use crate::model::{AssignedInstance, LogLine, LogQuery, Name, RuntimeKind, UnixMs, Workload};
+use crate::model::{
+    AssignedInstance, ExecSpec, HealthStatus, LogLine, LogQuery, LogStream, Name, RuntimeKind,
+    TerminalSize, UnixMs, Unmanaged, Workload,
+};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+
+/// The Docker-compatible API behind an engine's socket, for a look at the engine itself.
+///
+/// # Errors
+/// The path cannot be that of a socket.
+pub(crate) fn connect_to_engine(socket: &std::path::Path) -> Result<bollard::Docker, RuntimeError> {
+    container::connect(socket).map_err(|_| {
+        RuntimeError::Refused(format!("{} cannot be used as a socket", socket.display()))
+    })
+}
 
 /// Label: the node that made it.
 pub const LABEL_NODE: &str = "io.fleetctl.node";
@@ -46,6 +62,20 @@ pub struct Found {
     pub spec_hash: String,
     /// What it does now.
     pub status: FoundStatus,
+    /// Of the image's own HEALTHCHECK, where it has one.
+    pub health: Option<ImageHealth>,
+}
+
+/// What an engine makes of an image's own HEALTHCHECK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageHealth {
+    /// The engine runs it by itself, tells by an event when it changes, and says this now.
+    Told(HealthStatus),
+    /// The engine has to be asked each time, with [`Runtime::probe_image`].
+    Ask {
+        /// As the image says.
+        interval_ms: u64,
+    },
 }
 
 /// What an instance that a runtime knows of does.
@@ -73,6 +103,8 @@ pub struct Exit {
     pub out_of_memory: bool,
     /// One sentence where there is more to say than the code.
     pub message: Option<String>,
+    /// More than a sentence: the traceback of a Python callable, at most 4 KiB.
+    pub detail: Option<String>,
 }
 
 /// A runtime's word that something happened to an instance. Hints: the agent looks again.
@@ -145,6 +177,35 @@ pub struct Launched {
     pub pid: Option<u32>,
     /// What works less well than asked for, one sentence each.
     pub warnings: Vec<String>,
+}
+
+/// What a program that was run beside an instance wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// With a terminal everything is standard output.
+    pub stream: LogStream,
+    /// At most 16 KiB.
+    pub data: Bytes,
+}
+
+/// What such a program is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecFeed {
+    /// For its standard input.
+    Data(Bytes),
+    /// Its standard input ends.
+    End,
+    /// Its terminal has another size.
+    Resize(TerminalSize),
+}
+
+/// What an instance uses of the machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time since it started, microseconds.
+    pub cpu_us: u64,
+    /// Bytes of memory, caches that can be dropped left out as far as they are known.
+    pub memory: u64,
 }
 
 /// Why a runtime could not do it. `Display` is one sentence that a person understands.
@@ -228,6 +289,40 @@ pub trait Runtime: Send + Sync {
         query: &'a LogQuery,
         lines: mpsc::Sender<LogLine>,
     ) -> BoxFuture<'a, Result<(), RuntimeError>>;
+
+    /// Runs one more program beside it (in the container; beside a process with its user,
+    /// directory and environment) and gives its exit code, 128 + n for signal n. `output` gets what
+    /// it writes, and slows it down where it is full. Dropping the future kills the program.
+    /// `feed` is closed or `None`: its standard input is empty.
+    fn exec<'a>(
+        &'a self,
+        handle: &'a str,
+        exec: &'a ExecSpec,
+        output: mpsc::Sender<ExecOutput>,
+        feed: Option<mpsc::Receiver<ExecFeed>>,
+    ) -> BoxFuture<'a, Result<i32, RuntimeError>>;
+
+    /// Runs the image's own HEALTHCHECK once; `Err` says what it said.
+    fn probe_image<'a>(
+        &'a self,
+        handle: &'a str,
+        timeout_ms: u64,
+    ) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Places the files of `launch` anew and, where one of them changed, sends the signal that
+    /// the workload names. Whether one changed.
+    fn reload<'a>(
+        &'a self,
+        handle: &'a str,
+        launch: &'a Launch,
+    ) -> BoxFuture<'a, Result<bool, RuntimeError>>;
+
+    /// What it uses of the machine; `None` where that cannot be told.
+    fn usage<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Option<Usage>>;
+
+    /// Containers that are not ours. `whole`: with the workload that would take each over; else
+    /// only those with the label `fleetctl.discover=true`.
+    fn unmanaged<'a>(&'a self, whole: bool) -> BoxFuture<'a, Result<Vec<Unmanaged>, RuntimeError>>;
 
     /// Sends events for ever, and reconnects by itself (0.2 s → 10 s, with jitter). Ends only
     /// when the receiver is gone.

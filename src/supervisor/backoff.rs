@@ -2,10 +2,15 @@
 
 use crate::model::Restart;
 
-/// Tries that fail before it has run for so long count as a row; afterwards the row begins anew.
-/// Twice the delay, within 1 s and 60 s.
-pub(super) fn stable_after_ms(restart: &Restart) -> u64 {
-    (restart.delay_ms.saturating_mul(2)).clamp(1_000, 60_000)
+/// So many failures in a row are a crash loop.
+pub(super) const CRASH_LOOP: u32 = 3;
+
+/// A run that lasts at least so long is stable: the row of failures before it is over. As long as
+/// the delay that came before it, or twice the first delay (at most a minute) where that is more;
+/// within 1 s and 10 min.
+pub(super) fn stable_after_ms(restart: &Restart, delay_before_ms: u64) -> u64 {
+    let twice = restart.delay_ms.saturating_mul(2).min(60_000);
+    delay_before_ms.max(twice).clamp(1_000, 600_000)
 }
 
 /// A small generator (SplitMix64, Steele et al. 2014) seeded from outside: the jitter must differ
@@ -38,19 +43,23 @@ impl Backoff {
     /// most `max`, plus up to a fifth. A zero base means at once the first time; after that 100 ms
     /// and doubling, since a program that ends at once, for ever, must not take a core.
     pub fn delay_ms(&mut self, failures: u32, base: u64, max: u64) -> u64 {
-        if failures == 0 {
+        let delay = step_ms(failures, base, max);
+        if delay == 0 {
             return 0;
         }
-        let (base, doublings) = match (base, failures) {
-            (0, 1) => return 0,
-            (0, n) => (100, n - 2),
-            (base, n) => (base, n - 1),
-        };
-        let delay = base
-            .saturating_mul(1 << doublings.min(30))
-            .min(max.max(base));
         delay + self.next() % (delay / 5 + 1)
     }
+}
+
+/// The same without the jitter: what is told to people.
+pub(super) fn step_ms(failures: u32, base: u64, max: u64) -> u64 {
+    let (base, doublings) = match (base, failures) {
+        (_, 0) | (0, 1) => return 0,
+        (0, n) => (100, n - 2),
+        (base, n) => (base, n - 1),
+    };
+    base.saturating_mul(1 << doublings.min(30))
+        .min(max.max(base))
 }
 
 #[cfg(test)]
@@ -64,6 +73,25 @@ mod tests {
         assert_eq!(b.delay_ms(1, 0, 60_000), 0);
         assert!((100..=120).contains(&b.delay_ms(2, 0, 60_000)));
         assert!((200..=240).contains(&b.delay_ms(3, 0, 60_000)));
+    }
+
+    #[test]
+    fn a_run_is_stable_when_it_outlasts_the_delay_before_it() {
+        let restart = |delay_ms| Restart {
+            delay_ms,
+            ..Restart::default()
+        };
+        for (delay_ms, before, stable) in [
+            (0, 0, 1_000),
+            (100, 0, 1_000),
+            (1_000, 0, 2_000),
+            (1_000, 40_000, 40_000),
+            (5_000, 6_000, 10_000),
+            (3_600_000, 0, 60_000),
+            (5_000, 3_600_000, 600_000),
+        ] {
+            assert_eq!(stable_after_ms(&restart(delay_ms), before), stable);
+        }
     }
 
     proptest! {

@@ -1,9 +1,10 @@
 //! What goes into the supervisor and what comes out.
 
 use crate::{
-    model::{Assignment, Name, RuntimeKind, UnixMs},
+    model::{Assignment, Desired, HealthCheck, Hook, Name, RuntimeKind, UnixMs},
     runtime::{Found, Launch, Launched, Progress, RuntimeError},
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Both clocks of a node, read once per input.
@@ -11,8 +12,48 @@ use std::collections::BTreeMap;
 pub struct Now {
     /// Monotonic milliseconds; every decision uses these.
     pub mono_ms: u64,
-    /// Wall clock; only for showing.
+    /// Wall clock: for showing, and for schedules, which cannot do without.
     pub unix_ms: UnixMs,
+}
+
+/// What must outlive the agent beside the assignment; a stored form.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Restarts carried out, by workload.
+    #[serde(default)]
+    pub restarts_done: BTreeMap<Name, u64>,
+    /// Runs of workloads that count or schedule them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub runs: BTreeMap<Name, RunRecord>,
+    /// Orders given on the node, which hold until the workload's assignment changes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<Name, Held>,
+}
+
+/// The runs of one workload.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Runs begun: counted before they are, so that there is never one too many.
+    #[serde(default)]
+    pub runs: u32,
+    /// Every time of the schedule up to this one has been dealt with, node's wall clock.
+    #[serde(default)]
+    pub handled_ms: UnixMs,
+    /// Of which run mode: another one begins anew. Its text as JSON.
+    pub mode: String,
+    /// The last of all its runs is over, and whether it succeeded: it does not run again, also
+    /// where what it left has been cleared away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<bool>,
+}
+
+/// A person's order on the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Run it or keep it stopped.
+    pub desired: Desired,
+    /// It holds as long as the assignment is this one: spec hash, what is desired, restarts.
+    pub assignment: String,
 }
 
 /// Tells operations apart.
@@ -68,6 +109,22 @@ pub enum Input {
         /// How.
         outcome: OpOutcome,
     },
+    /// A health check has answered.
+    Probed {
+        /// Which.
+        probe: OperationId,
+        /// `Err`: one sentence.
+        result: Result<(), String>,
+    },
+    /// The last lines that an instance wrote.
+    LastOutput {
+        /// In which runtime.
+        runtime: RuntimeKind,
+        /// Of what.
+        handle: String,
+        /// At most ten of 256 bytes, oldest first.
+        lines: Vec<String>,
+    },
     /// Somebody orders something on this node.
     Ordered {
         /// Command id, for the answer.
@@ -88,6 +145,8 @@ pub enum OpOutcome {
     Launched(Launched),
     /// Anything else worked.
     Done,
+    /// A stop worked, but what was to be run before it did not: one sentence.
+    DoneBut(String),
     /// It did not.
     Failed(RuntimeError),
 }
@@ -146,6 +205,39 @@ pub enum Action {
         handle: String,
         /// Time until it is killed.
         timeout_ms: u64,
+        /// Run before, where it runs.
+        before: Option<Hook>,
+    },
+    /// Place its files anew, and send it the signal that it takes them by.
+    Reload {
+        /// For the outcome.
+        operation: OperationId,
+        /// In which runtime.
+        runtime: RuntimeKind,
+        /// What.
+        handle: String,
+        /// With the files.
+        launch: Launch,
+    },
+    /// Ask whether it works; ends with an [`Input::Probed`]. No operation: others go on beside it.
+    Probe {
+        /// For the answer.
+        probe: OperationId,
+        /// In which runtime.
+        runtime: RuntimeKind,
+        /// What.
+        handle: String,
+        /// The question.
+        check: HealthCheck,
+        /// For the answer.
+        timeout_ms: u64,
+    },
+    /// Fetch the last lines that it wrote; ends with an [`Input::LastOutput`].
+    FetchLastOutput {
+        /// In which runtime.
+        runtime: RuntimeKind,
+        /// Of what.
+        handle: String,
     },
     /// Remove it.
     Remove {
@@ -170,10 +262,7 @@ pub enum Action {
         handle: String,
     },
     /// Keep this on disk, durably, for the next [`super::Supervisor::new`].
-    Remember {
-        /// Restarts carried out, by workload.
-        restarts_done: BTreeMap<Name, u64>,
-    },
+    Remember(Memory),
     /// The observed state changed: publish it.
     Report,
     /// Tell that something happened.

@@ -1,12 +1,9 @@
 //! What the supervisor knows of one instance.
 
-use super::{LocalOrder, Now, OperationId};
+use super::{LocalOrder, Now, OperationId, RunRecord, health::Monitor, runs::Runs};
 use crate::{
-    model::{
-        AssignedInstance, Desired, InstanceState, Name, ObservedInstance, Restart, Run,
-        RuntimeKind, Workload,
-    },
-    runtime::{Exit, Found, FoundStatus},
+    model::{AssignedInstance, Desired, InstanceState, Name, Restart, Run, RuntimeKind, Workload},
+    runtime::{Exit, ImageHealth},
 };
 use std::sync::Arc;
 
@@ -16,6 +13,10 @@ pub(super) struct Instance {
     pub name: Name,
     /// `None`: it must go.
     pub assigned: Option<Assigned>,
+    /// What was assigned last, also when it is not any more: how it is stopped, and in which order.
+    pub last: Option<Arc<Workload>>,
+    /// What the current one was launched from, where that is another spec by now: its hash.
+    pub ran: Option<(String, Arc<Workload>)>,
     /// What a runtime has of it.
     pub current: Option<Current>,
     /// Others of the same workload that must go: left by an interrupted replacement.
@@ -26,18 +27,34 @@ pub(super) struct Instance {
     pub prepared: bool,
     /// Something happened to it while an operation was under way.
     pub look_again: bool,
+
+    // Why it waits, and until when.
     /// Starts in a row that failed or did not last.
     pub failures: u32,
+    /// That it is in a crash loop has been told.
+    pub crash_told: bool,
+    /// The delay before the run that goes on, or that comes next.
+    pub delay_ms: u64,
     /// Not before.
     pub not_before_ms: u64,
-    /// Tries in a row to fetch for a replacement, to stop or to remove that failed.
+    /// Why not.
+    pub why_waits: Option<String>,
+    /// Tries in a row to fetch for a replacement, to reload, to stop or to remove that failed.
     pub change_failures: u32,
-    /// A replacement is not fetched for again before.
+    /// A replacement is not fetched for, and nothing is reloaded, again before.
     pub change_not_before_ms: u64,
-    /// Why a replacement waits.
+    /// Why a replacement or a reload waits.
     pub change_reason: Option<String>,
+    /// Since when it waits for another one to stop first.
+    pub stop_waits_since_ms: Option<u64>,
+    /// It waits for another instance: decide again when something has changed.
+    pub waits_for_other: bool,
     /// When it must be decided upon again.
     pub wake_ms: Option<u64>,
+    /// When its health must be looked at again.
+    pub health_wake_ms: Option<u64>,
+
+    // What it was told.
     /// A person's order on this node, until the assignment changes.
     pub held: Option<Desired>,
     /// Somebody wants it restarted, now.
@@ -47,22 +64,43 @@ pub(super) struct Instance {
     /// It was stopped on purpose, or its start was asked for and has failed: when it is wanted, it
     /// starts whatever its policy says.
     pub was_stopped: bool,
-    /// Since when it ran, until its end was judged; monotonic.
-    pub ran_since_ms: Option<u64>,
-    /// Of the spec that was assigned last.
-    pub stop_timeout_ms: u64,
+    /// It is being stopped, or was, because it failed though it ran.
+    pub condemned: Option<Condemned>,
     /// Commands that wait for it to settle.
     pub waiting: Vec<String>,
+
+    // What is known of its run.
+    /// Since when it ran, until its end was judged; monotonic.
+    pub ran_since_ms: Option<u64>,
+    /// This agent started what runs now; else it was found running.
+    pub started_here: bool,
+    /// [`Workload::files_hash`] of the files that it has taken; `None` when that is not known.
+    pub files_in_effect: Option<String>,
+    /// Runs by the clock, or so many times.
+    pub runs: Runs,
+    /// It has a health check and has not passed it, now or last: its run is not stable, however
+    /// long it lasts.
+    pub unproven: bool,
+    /// While it runs.
+    pub monitor: Option<Monitor>,
+    /// Of the image's own HEALTHCHECK.
+    pub image_health: Option<ImageHealth>,
+
     // What is reported.
+    /// Something of it that is reported has changed.
+    pub changed: bool,
     pub state: InstanceState,
     pub since_unix_ms: u64,
     /// When what was found running had been started, by its runtime.
     pub started_unix_ms: Option<u64>,
     pub reason: Option<String>,
     pub warnings: Vec<String>,
+    pub order_warnings: Vec<String>,
     pub progress: Option<u8>,
     pub restarts: u32,
     pub exit_code: Option<i32>,
+    pub last_error: Option<String>,
+    pub last_output: Vec<String>,
     pub reported_runtime: RuntimeKind,
 }
 
@@ -70,6 +108,7 @@ pub(super) struct Instance {
 pub(super) struct Assigned {
     pub workload: Arc<Workload>,
     pub spec_hash: String,
+    pub files_hash: Option<String>,
     pub desired: Desired,
     pub restart_count: u64,
 }
@@ -78,6 +117,15 @@ impl Assigned {
     pub(super) fn restart(&self) -> &Restart {
         &self.workload.restart
     }
+}
+
+/// It runs, and has failed all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Condemned {
+    /// One sentence.
+    pub why: String,
+    /// It did not work; else it took too long.
+    pub unhealthy: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -112,8 +160,10 @@ pub(super) struct Operation {
     pub spec_hash: String,
     /// Of what is launched, prepared or started.
     pub version: String,
-    /// What is stopped, started or removed; empty for a launch.
+    /// What is stopped, started, reloaded or removed; empty for a launch.
     pub handle: String,
+    /// Of the files that a launch or a reload puts in effect.
+    pub files_hash: Option<String>,
     /// It was told to give up.
     pub cancelled: bool,
     /// A person asked for this start; when it fails it is still owed.
@@ -126,8 +176,19 @@ pub(super) enum OperationKind {
     Prepare,
     Start,
     Stop,
+    Reload,
     Remove,
     RemoveLeftover,
+}
+
+impl OperationKind {
+    /// It leaves what runs as it is.
+    pub(super) fn is_beside(self) -> bool {
+        matches!(
+            self,
+            OperationKind::Prepare | OperationKind::Reload | OperationKind::RemoveLeftover
+        )
+    }
 }
 
 impl Instance {
@@ -135,37 +196,62 @@ impl Instance {
         Instance {
             name,
             assigned: None,
+            last: None,
+            ran: None,
             current: None,
             leftovers: Vec::new(),
             operation: None,
             prepared: false,
             look_again: false,
             failures: 0,
+            crash_told: false,
+            delay_ms: 0,
             not_before_ms: 0,
+            why_waits: None,
             change_failures: 0,
             change_not_before_ms: 0,
             change_reason: None,
+            stop_waits_since_ms: None,
+            waits_for_other: false,
             wake_ms: None,
+            health_wake_ms: None,
             held: None,
             restart_now: false,
             stopping_for_restart: false,
             was_stopped: false,
-            ran_since_ms: None,
-            stop_timeout_ms: 10_000,
+            condemned: None,
             waiting: Vec::new(),
+            ran_since_ms: None,
+            started_here: false,
+            files_in_effect: None,
+            runs: Runs::default(),
+            unproven: false,
+            monitor: None,
+            image_health: None,
+            changed: false,
             state: InstanceState::Pending,
             since_unix_ms: now.unix_ms,
             started_unix_ms: None,
             reason: None,
             warnings: Vec::new(),
+            order_warnings: Vec::new(),
             progress: None,
             restarts: 0,
             exit_code: None,
+            last_error: None,
+            last_output: Vec::new(),
             reported_runtime: RuntimeKind::Process,
         }
     }
 
-    pub(super) fn assign(&mut self, next: AssignedInstance) {
+    /// Takes an assignment; `held` is a person's order that still holds for it, `stored` what is
+    /// known of its runs.
+    pub(super) fn assign(
+        &mut self,
+        next: AssignedInstance,
+        held: Option<Desired>,
+        stored: Option<&RunRecord>,
+    ) {
         let spec_hash = next.workload.spec_hash();
         let same = self.assigned.as_ref().is_some_and(|a| {
             a.spec_hash == spec_hash
@@ -173,19 +259,23 @@ impl Instance {
                 && a.restart_count == next.restart_count
         });
         if !same {
-            // What a person ordered here, and what went wrong, was about the old one.
-            self.held = None;
+            // What went wrong was about the old one.
             self.forgive();
             self.prepared = false;
         }
+        self.held = held;
         // Started by a person after a stop, perhaps one that an earlier agent carried out: the
         // policy, which only knows that it ended, has no say.
         let stopped = |a: &Assigned| a.desired == Desired::Stopped;
         if next.desired == Desired::Running && self.assigned.as_ref().is_some_and(stopped) {
             self.was_stopped = true;
         }
-        self.stop_timeout_ms = next.workload.stop_timeout_ms;
+        self.keep_what_ran();
+        self.runs.set(&next.workload.mode, stored);
+        self.changed |= self.last.as_ref() != Some(&next.workload);
+        self.last = Some(next.workload.clone());
         self.assigned = Some(Assigned {
+            files_hash: next.workload.files_hash(),
             workload: next.workload,
             spec_hash,
             desired: next.desired,
@@ -194,16 +284,44 @@ impl Instance {
     }
 
     pub(super) fn unassign(&mut self) {
+        self.keep_what_ran();
         if self.assigned.take().is_some() {
             self.forgive();
             self.restart_now = false;
+            self.held = None;
+            self.condemned = None;
+            self.runs = Runs::default();
+            self.changed = true;
         }
+    }
+
+    fn keep_what_ran(&mut self) {
+        if let (Some(assigned), Some(current)) = (&self.assigned, &self.current)
+            && assigned.spec_hash == current.spec_hash
+        {
+            self.ran = Some((assigned.spec_hash.clone(), assigned.workload.clone()));
+        }
+    }
+
+    /// The spec of what is there, as far as it is known: it says how it wants to be stopped.
+    pub(super) fn spec_of_current(&self) -> Option<&Arc<Workload>> {
+        let hash = self.current.as_ref().map(|c| c.spec_hash.as_str());
+        let assigned = self.assigned.as_ref();
+        let same = assigned.filter(|a| Some(a.spec_hash.as_str()) == hash);
+        let ran = self.ran.as_ref();
+        let ran = ran.filter(|(of, _)| Some(of.as_str()) == hash);
+        same.map(|a| &a.workload)
+            .or(ran.map(|(_, workload)| workload))
+            .or(self.last.as_ref())
     }
 
     /// What went wrong so far delays nothing any more.
     fn forgive(&mut self) {
         self.failures = 0;
+        self.crash_told = false;
+        self.delay_ms = 0;
         self.not_before_ms = 0;
+        self.why_waits = None;
         self.change_failures = 0;
         self.change_not_before_ms = 0;
         self.change_reason = None;
@@ -211,8 +329,15 @@ impl Instance {
 
     pub(super) fn order(&mut self, id: String, order: LocalOrder) {
         match order {
-            LocalOrder::Start => self.held = Some(Desired::Running),
-            LocalOrder::Stop => self.held = Some(Desired::Stopped),
+            LocalOrder::Start => {
+                // One that an earlier agent stopped, too: its policy only knows that it ended.
+                self.was_stopped |= self.desired() == Some(Desired::Stopped);
+                self.hold(Desired::Running);
+                if self.runs.is_schedule() && !self.is_running() {
+                    self.runs.begin_anew();
+                }
+            }
+            LocalOrder::Stop => self.hold(Desired::Stopped),
             LocalOrder::Restart => {
                 self.held = None;
                 self.restart_now = true;
@@ -227,6 +352,11 @@ impl Instance {
         }
     }
 
+    fn hold(&mut self, desired: Desired) {
+        let assigned = self.assigned.as_ref().map(|a| a.desired);
+        self.held = Some(desired).filter(|d| assigned != Some(*d));
+    }
+
     /// What it should do, by assignment or by a person's order.
     pub(super) fn desired(&self) -> Option<Desired> {
         self.assigned
@@ -234,38 +364,9 @@ impl Instance {
             .map(|a| self.held.unwrap_or(a.desired))
     }
 
-    /// It takes what a runtime found to be its current one.
-    pub(super) fn adopt(&mut self, now: Now, runtime: RuntimeKind, found: Found) {
-        let since_ms = match &self.current {
-            Some(Current {
-                status: Status::Running { since_ms },
-                handle,
-                ..
-            }) if *handle == found.handle => *since_ms,
-            _ => now.mono_ms,
-        };
-        let decided = matches!(
-            &self.current,
-            Some(Current { status: Status::Ended { decided: true, .. }, handle, .. })
-                if *handle == found.handle
-        );
-        self.started_unix_ms = match found.status {
-            FoundStatus::Running { started_ms, .. } => Some(started_ms),
-            _ => None,
-        };
-        let status = match found.status {
-            FoundStatus::Created => Status::Created,
-            FoundStatus::Running { .. } => Status::Running { since_ms },
-            FoundStatus::Exited(exit) => Status::Ended { exit, decided },
-        };
-        self.reported_runtime = runtime;
-        self.current = Some(Current {
-            runtime,
-            handle: found.handle,
-            spec_hash: found.spec_hash,
-            version: found.version,
-            status,
-        });
+    pub(super) fn is_running(&self) -> bool {
+        let status = self.current.as_ref().map(|c| &c.status);
+        matches!(status, Some(Status::Running { .. }))
     }
 
     /// Which runtime a launch must use: what the workload says, else what has it already, else
@@ -273,7 +374,7 @@ impl Instance {
     pub(super) fn runtime(&self, available: impl Fn(RuntimeKind) -> bool) -> Option<RuntimeKind> {
         let assigned = self.assigned.as_ref()?;
         match &assigned.workload.run {
-            Run::Process { .. } => Some(RuntimeKind::Process),
+            Run::Process { .. } | Run::Python { .. } => Some(RuntimeKind::Process),
             Run::Container {
                 engine: Some(kind), ..
             } => Some(*kind),
@@ -286,48 +387,11 @@ impl Instance {
         }
     }
 
+    /// When the clock must wake it: nothing is decided while an operation is under way, but its
+    /// health and its timetable are looked at.
     pub(super) fn deadline(&self) -> Option<u64> {
-        self.wake_ms.filter(|_| self.operation.is_none())
-    }
-
-    /// Enters a state; `true` when that changes what is reported.
-    pub(super) fn enter(&mut self, now: Now, state: InstanceState, reason: Option<String>) -> bool {
-        if state != InstanceState::Pulling {
-            self.progress = None;
-        }
-        if self.state == state && self.reason == reason {
-            return false;
-        }
-        if self.state != state {
-            // What ran before this agent did is shown with its own time.
-            let started = self.started_unix_ms.take();
-            let own = started.filter(|_| state == InstanceState::Running);
-            self.since_unix_ms = own.unwrap_or(now.unix_ms);
-        }
-        self.state = state;
-        self.reason = reason;
-        true
-    }
-
-    pub(super) fn report(&self) -> ObservedInstance {
-        let (spec_hash, version) = match (&self.current, &self.assigned) {
-            (Some(c), _) => (c.spec_hash.clone(), c.version.clone()),
-            (None, Some(a)) => (a.spec_hash.clone(), a.workload.version.clone()),
-            (None, None) => Default::default(),
-        };
-        ObservedInstance {
-            workload: self.name.clone(),
-            version,
-            spec_hash,
-            state: self.state,
-            runtime: self.reported_runtime,
-            restarts: self.restarts,
-            reason: self.reason.clone(),
-            warnings: self.warnings.clone(),
-            exit_code: self.exit_code,
-            handle: self.current.as_ref().map(|c| c.handle.clone()),
-            since_ms: self.since_unix_ms,
-            progress: self.progress,
-        }
+        let decides = self.wake_ms.filter(|_| self.operation.is_none());
+        let times = [decides, self.health_wake_ms, self.runs.wake_ms];
+        times.into_iter().flatten().min()
     }
 }

@@ -1,15 +1,21 @@
 //! The agent's state machine: pure, one small machine per instance.
 //!
 //! ```text
-//!                      ┌──────────────── engine lost ───► unknown ── listed ──┐
-//!                      │                                                      ▼
-//!  assigned ► pending ─┴► pulling ► starting ──► running ──(exit)──► decided by policy
-//!                ▲           │         │            │                 │    │     │
-//!                │           └─ fails ─┴─► backoff ◄┼─────────────────┘    │     │
-//!                │                           │      │              completed   failed
-//!                └──────── time is up ───────┘      │ stop asked for,
-//!                                                   ▼ or another spec is wanted
-//!                                     (prepare new) ► stopping ► stopped ► (removed) ► pending
+//!              ┌─────────────────── engine lost ───► unknown ─── listed ───┐
+//!              │                                                           ▼
+//!  assigned ► pending ──► pulling ► starting ─────────► running ◄─► unhealthy
+//!              │  ▲ ▲        │         │                 │ │ │ (reported only)
+//!    waits for │  │ │        └─ fails ─┤   exit, timeout,│ │ │
+//!    another,  └──┘ │                  │   unhealthy     │ │ │ stop or restart asked for, another
+//!    its engine     │                  ▼                 │ │ │ spec wanted, time for the next run
+//!                   │     ┌── third in a row ──┐         │ │ └──► (before_stop) stopping
+//!                   │   backoff           crashloop ◄────┘ │             │
+//!                   │     └──── the delay is over ──┘      │             ▼
+//!                   └──────────────────────┘      decided by mode     stopped
+//!                                                     │                  │
+//!            ┌────────────────────────────────────────┤                  └► (removed) ► pending
+//!            ▼                  ▼            ▼        ▼
+//!   scheduled ─ its time ─► starting     completed  failed
 //! ```
 //!
 //! [`Supervisor::step`] takes one [`Input`] and gives the [`Action`]s that follow. Each instance
@@ -17,26 +23,63 @@
 //! clock, a file, a socket or randomness: time comes in with each input, and the jitter of delays
 //! comes from a seed.
 //!
+//! A step is: take the input ([`assign`], [`observe`], [`finish`]), look at the clocks and at the
+//! health of what runs ([`attend`]), decide for each instance ([`decide`]), and put what must be on
+//! the disk before everything else ([`Action::Remember`]).
+//!
+//! | module | one idea |
+//! |---|---|
+//! | [`decide`] | the arrows of the diagram, in the order in which they are asked |
+//! | [`policy`] | what should run and does not: what its end means, whether it starts again |
+//! | [`replace`] | another spec is wanted: fetch, stop, remove, launch |
+//! | [`runs`], [`timetable`] | runs by the clock, or so many times; a clock that jumps |
+//! | [`health`] | when to ask whether it works, and what the answers come to |
+//! | [`order`] | who waits for whom, at the start and at the stop |
+//! | [`backoff`] | delays and rows of failures |
+//! | [`begin`], [`finish`] | an operation begins, and ends |
+//! | [`instance`], [`report`], [`sentence`] | what is known of an instance, and what is said of it |
+//!
 //! Rules that hold whatever happens:
 //! - what runs with the wanted spec is never touched: not by a restart of the agent, not by a
-//!   reconnect, not by a new generation;
-//! - a replacement begins by fetching what it needs; when that fails the old one goes on;
-//! - an instance that fails slows down itself alone;
+//!   reconnect, not by a new generation. Run mode, policy, health check, order, hooks, and files
+//!   that it takes by a signal change in place;
+//! - a replacement begins by fetching what it needs; when that fails the old one goes on. A run
+//!   that has an end is not cut short for it;
+//! - an instance that fails slows down itself alone: its delay grows, from the third failure in a
+//!   row it is a crash loop, and a stable run ends the row;
+//! - a run that counts is counted on the disk before it begins: never one too many, whenever the
+//!   agent is killed. A clock that jumps, however far, makes at most one run;
+//! - nothing that was found running is restarted for its health before a whole row of new failures;
+//! - what runs already waits for nobody; what is to start waits for what it depends on, and what is
+//!   to stop for those that depend on it, no longer than their own stop may take;
+//! - the disk is written only when what must outlive the agent has changed;
 //! - while a runtime cannot be reached its instances are `unknown`, and nothing is done to them.
 
+mod assign;
+mod attend;
 mod backoff;
+mod begin;
 mod decide;
+mod finish;
+mod health;
 mod input;
 mod instance;
 mod observe;
+mod order;
+mod policy;
+mod replace;
+mod report;
+mod runs;
+mod sentence;
 #[cfg(test)]
 mod tests;
+mod timetable;
 
 pub use backoff::Backoff;
-pub use input::{Action, Input, LocalOrder, Now, OpOutcome, OperationId};
+pub use input::{Action, Held, Input, LocalOrder, Memory, Now, OpOutcome, OperationId, RunRecord};
 
-use crate::model::{Assignment, Name, RuntimeKind};
-use instance::Instance;
+use crate::model::{Name, RuntimeKind};
+use instance::{Instance, OperationKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Decides what an agent does with its instances.
@@ -49,8 +92,10 @@ pub struct Supervisor {
     instances: BTreeMap<Name, Instance>,
     /// Which runtimes this node has, and whether their instances are known.
     runtimes: BTreeMap<RuntimeKind, Runtime>,
-    /// Restarts that were carried out, by workload: what must outlive the agent.
-    restarts_done: BTreeMap<Name, u64>,
+    /// What must outlive the agent.
+    memory: Memory,
+    /// It has changed since it was told last.
+    remember: bool,
     next_operation: OperationId,
     random: Backoff,
     /// Something that is reported has changed since it was reported last.
@@ -69,12 +114,12 @@ enum Runtime {
 }
 
 impl Supervisor {
-    /// A supervisor that knows nothing of instances yet. `restarts_done` is what
-    /// [`Action::Remember`] told last; `seed` feeds the jitter.
+    /// A supervisor that knows nothing of instances yet. `memory` is what [`Action::Remember`] told
+    /// last; `seed` feeds the jitter.
     pub fn new(
         node: Name,
         runtimes: &BTreeSet<RuntimeKind>,
-        restarts_done: BTreeMap<Name, u64>,
+        memory: Memory,
         seed: u64,
     ) -> Supervisor {
         Supervisor {
@@ -83,47 +128,62 @@ impl Supervisor {
             assigned: false,
             instances: BTreeMap::new(),
             runtimes: runtimes.iter().map(|r| (*r, Runtime::Unlisted)).collect(),
-            restarts_done,
+            memory,
+            remember: false,
             next_operation: 1,
             random: Backoff::new(seed),
             changed: true,
         }
     }
 
-    /// Takes one input; what must be done now.
+    /// Takes one input; what must be done now, in this order.
     #[must_use]
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.take(now, input, &mut actions);
+        self.attend(now, &mut actions);
+        self.decide_all(now, &mut actions);
+        if let Some(remember) = self.remember() {
+            actions.insert(0, remember);
+        }
+        if std::mem::take(&mut self.changed) {
+            actions.push(Action::Report);
+        }
+        actions
+    }
+
+    fn take(&mut self, now: Now, input: Input, actions: &mut Vec<Action>) {
         match input {
-            Input::Assigned(assignment) => self.assign(now, assignment, &mut actions),
+            Input::Assigned(assignment) => self.assign(now, assignment),
             Input::RuntimeFound(runtime) => {
                 self.runtimes.entry(runtime).or_insert(Runtime::Unlisted);
             }
             Input::Listed { runtime, found } => self.listed(now, runtime, found),
             Input::Observed { runtime, found } => self.observed(now, runtime, found),
             Input::Gone { runtime, handle } => self.gone(runtime, &handle),
-            Input::RuntimeLost { runtime, reason } => self.lost(runtime, reason),
+            Input::RuntimeLost { runtime, reason } => self.lost(now, runtime, reason),
             Input::Progressed {
                 operation,
                 progress,
             } => self.progressed(now, operation, progress),
             Input::Finished { operation, outcome } => {
-                self.finished(now, operation, outcome, &mut actions);
+                self.finished(now, operation, outcome, actions);
             }
+            Input::Probed { probe, result } => self.probed(now, probe, result, actions),
+            Input::LastOutput {
+                runtime,
+                handle,
+                lines,
+            } => self.last_output(runtime, &handle, &lines),
             Input::Ordered {
                 id,
                 workload,
                 order,
             } => {
-                self.ordered(id, workload, order, &mut actions);
+                self.ordered(id, workload, order, actions);
             }
             Input::Tick => {}
         }
-        self.decide_all(now, &mut actions);
-        if std::mem::take(&mut self.changed) {
-            actions.push(Action::Report);
-        }
-        actions
     }
 
     /// When [`Input::Tick`] is due, in the milliseconds of [`Now::mono_ms`].
@@ -150,78 +210,13 @@ impl Supervisor {
             .map(|c| (c.runtime, c.handle.clone()))
     }
 
-    fn assign(&mut self, now: Now, assignment: Assignment, actions: &mut Vec<Action>) {
-        if self.assigned && assignment.generation < self.generation {
-            return;
-        }
-        self.assigned = true;
-        self.changed |= self.generation != assignment.generation;
-        self.generation = assignment.generation;
-        let mut wanted: BTreeMap<Name, _> = assignment
-            .instances
-            .into_iter()
-            .map(|i| (i.workload.name.clone(), i))
-            .collect();
-        for (name, instance) in &mut self.instances {
-            match wanted.remove(name) {
-                Some(assigned) => instance.assign(assigned),
-                None => instance.unassign(),
-            }
-        }
-        for (name, assigned) in wanted {
-            let mut instance = Instance::new(now, name.clone());
-            instance.assign(assigned);
-            self.instances.insert(name, instance);
-        }
-        let stale: Vec<Name> = self
-            .restarts_done
-            .keys()
-            .filter(|name| {
-                self.instances
-                    .get(*name)
-                    .is_none_or(|i| i.assigned.is_none())
-            })
-            .cloned()
-            .collect();
-        if !stale.is_empty() {
-            for name in stale {
-                self.restarts_done.remove(&name);
-            }
-            actions.push(Action::Remember {
-                restarts_done: self.restarts_done.clone(),
-            });
-        }
-    }
-
-    fn ordered(
-        &mut self,
-        id: String,
-        workload: Name,
-        order: LocalOrder,
-        actions: &mut Vec<Action>,
-    ) {
-        let refuse = |message: String| Action::Answer {
-            id: id.clone(),
-            result: Err(message),
+    /// Nothing runs, as far as is known, and nothing is being started or stopped: for a shutdown
+    /// in order.
+    pub fn all_stopped(&self) -> bool {
+        let busy = |i: &Instance| {
+            let kind = i.operation.as_ref().map(|o| o.kind);
+            i.is_running() || kind.is_some_and(|k| k != OperationKind::Prepare)
         };
-        let Some(instance) = self.instances.get_mut(&workload) else {
-            actions.push(refuse(format!("{workload} is not on {}", self.node)));
-            return;
-        };
-        if order == LocalOrder::Remove && instance.assigned.is_some() {
-            actions.push(refuse(format!(
-                "{workload} is assigned to {}; take it away with `fleetctl rm {workload}`",
-                self.node
-            )));
-            return;
-        }
-        if order != LocalOrder::Remove && instance.assigned.is_none() {
-            actions.push(refuse(format!(
-                "{workload} is being removed from {}",
-                self.node
-            )));
-            return;
-        }
-        instance.order(id, order);
+        !self.instances.values().any(busy)
     }
 }

@@ -1,13 +1,13 @@
-//! Inputs that say how things are: what runtimes have, and how operations ended.
+//! Inputs that say how things are: what runtimes have, and how far operations have come.
 
 use super::{
-    Action, Now, OpOutcome, OperationId, Runtime, Supervisor,
-    backoff::stable_after_ms,
-    instance::{Current, Instance, Operation, OperationKind, Status},
+    Now, OperationId, Runtime, Supervisor,
+    instance::{Current, Instance, OperationKind, Status},
+    runs::Seen,
 };
 use crate::{
-    model::{InstanceState, Name, RuntimeKind},
-    runtime::{Found, FoundStatus, Launched, Progress, RuntimeError},
+    model::{CLOCK_SET_MS, InstanceState, Name, RuntimeKind},
+    runtime::{Found, FoundStatus, Progress},
 };
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ impl Supervisor {
             match rest.next() {
                 Some(best) if !elsewhere => instance.adopt(now, runtime, best),
                 Some(other) => instance.leftovers.push((runtime, other.handle)),
-                None if !elsewhere => instance.current = None,
+                None if !elsewhere => instance.vanish(),
                 None => {}
             }
             instance.leftovers.extend(rest.map(|f| (runtime, f.handle)));
@@ -90,16 +90,25 @@ impl Supervisor {
                 if instance.operation.is_some() {
                     instance.look_again = true;
                 } else {
-                    instance.current = None;
+                    instance.vanish();
                 }
             }
         }
     }
 
     /// A runtime cannot be reached.
-    pub(super) fn lost(&mut self, runtime: RuntimeKind, reason: String) {
+    pub(super) fn lost(&mut self, now: Now, runtime: RuntimeKind, reason: String) {
         self.runtimes.insert(runtime, Runtime::Lost(reason));
         self.changed = true;
+        for instance in self.instances.values_mut() {
+            let here = instance
+                .current
+                .as_ref()
+                .is_some_and(|c| c.runtime == runtime);
+            if let Some(monitor) = instance.monitor.as_mut().filter(|_| here) {
+                monitor.pause(now.mono_ms);
+            }
+        }
     }
 
     pub(super) fn progressed(&mut self, now: Now, operation: OperationId, progress: Progress) {
@@ -127,188 +136,85 @@ impl Supervisor {
         self.changed |= changed;
     }
 
-    /// An operation ended.
-    pub(super) fn finished(
-        &mut self,
-        now: Now,
-        operation: OperationId,
-        outcome: OpOutcome,
-        actions: &mut Vec<Action>,
-    ) {
-        let instance = self
-            .instances
-            .values_mut()
-            .find(|i| i.operation.as_ref().is_some_and(|o| o.id == operation));
-        let Some(instance) = instance else { return };
-        let Some(op) = instance.operation.take() else {
-            return;
+    /// The last lines that an instance wrote.
+    pub(super) fn last_output(&mut self, runtime: RuntimeKind, handle: &str, lines: &[String]) {
+        let ours = |c: &Current| c.runtime == runtime && c.handle == handle;
+        let mut instances = self.instances.values_mut();
+        let instance = instances.find(|i| i.current.as_ref().is_some_and(ours));
+        if let Some(instance) = instance {
+            instance.note_output(lines);
+        }
+    }
+}
+
+impl Instance {
+    /// What a runtime has of it, as its runs see it.
+    pub(super) fn seen(&self) -> Seen {
+        match self.current.as_ref().map(|c| &c.status) {
+            None | Some(Status::Created) => Seen::Nothing,
+            Some(Status::Running { .. }) => Seen::Running,
+            Some(Status::Ended { .. }) => Seen::Ended,
+        }
+    }
+
+    /// It takes what a runtime found to be its current one.
+    pub(super) fn adopt(&mut self, now: Now, runtime: RuntimeKind, found: Found) {
+        let same = |c: &Current| c.handle == found.handle;
+        let before = self.current.as_ref().filter(|c| same(c));
+        let before = before.map(|c| c.status.clone());
+        let since_ms = match &before {
+            Some(Status::Running { since_ms }) => *since_ms,
+            _ => now.mono_ms,
         };
-        instance.progress = None;
-        // A change that came meanwhile is not to wait for what became of the one before.
-        let assigned = instance.assigned.as_ref();
-        let outdated = assigned.is_none_or(|a| a.spec_hash != op.spec_hash);
-        if op.asked && matches!(outcome, OpOutcome::Failed(_)) {
-            instance.was_stopped = true;
+        let decided = matches!(&before, Some(Status::Ended { decided: true, .. }));
+        self.started_unix_ms = match found.status {
+            FoundStatus::Running { started_ms, .. } => Some(started_ms),
+            _ => None,
+        };
+        let status = match found.status {
+            FoundStatus::Created => Status::Created,
+            FoundStatus::Running { .. } => Status::Running { since_ms },
+            FoundStatus::Exited(exit) => Status::Ended { exit, decided },
+        };
+        let ran = matches!(before, Some(Status::Running { .. }));
+        match &status {
+            Status::Running { .. } if !ran => {
+                // Somebody else started it.
+                self.started_here = false;
+                self.condemned = None;
+                self.files_in_effect = None;
+                self.monitor = None;
+            }
+            Status::Ended { exit, .. } if decided && self.condemned.is_some() => {
+                // It was stopped before anybody knew with which code it would end.
+                self.changed |= self.exit_code != exit.code;
+                self.exit_code = exit.code;
+            }
+            _ => {}
         }
-        match (op.kind, outcome) {
-            (_, OpOutcome::Failed(RuntimeError::Unreachable { message, .. })) => {
-                // Ended or not, it was told to end on purpose.
-                instance.was_stopped |= op.kind == OperationKind::Stop;
-                // Whether it was done is not known; the next listing tells.
-                self.runtimes.insert(op.runtime, Runtime::Lost(message));
-                self.changed = true;
-                return;
-            }
-            (OperationKind::Launch | OperationKind::Start, OpOutcome::Launched(launched)) => {
-                runs_now(instance, now, op.clone(), launched, actions);
-            }
-            (OperationKind::Launch | OperationKind::Prepare, OpOutcome::Failed(_)) if outdated => {}
-            (OperationKind::Launch | OperationKind::Start, OpOutcome::Failed(error)) => {
-                if matches!(error, RuntimeError::NotFound(_)) {
-                    instance.current = None;
-                }
-                let (failures, random) = (instance.failures + 1, &mut self.random);
-                instance.failures = failures;
-                let (base, max) = instance.assigned.as_ref().map_or((1_000, 60_000), |a| {
-                    (a.restart().delay_ms, a.restart().max_delay_ms)
-                });
-                // What failed to start is never tried again within the second.
-                instance.not_before_ms =
-                    now.mono_ms + random.delay_ms(failures, base.max(1_000), max);
-                let first = instance.enter(now, InstanceState::Backoff, Some(error.to_string()));
-                if first {
-                    self.changed = true;
-                    actions.push(tell(instance, "failed", format!("cannot start: {error}")));
-                }
-            }
-            (OperationKind::Prepare, OpOutcome::Failed(error)) => {
-                instance.change_failures += 1;
-                let tries = instance.change_failures;
-                let delay = self.random.delay_ms(tries, 5_000, 300_000);
-                instance.change_not_before_ms = now.mono_ms + delay;
-                let reason = format!("the change waits, the old one goes on: {error}");
-                instance.change_reason = Some(reason);
-                if tries == 1 {
-                    actions.push(tell(instance, "failed", format!("cannot prepare: {error}")));
-                }
-            }
-            (OperationKind::Prepare, _) => {
-                instance.prepared = !outdated;
-                instance.change_failures = 0;
-            }
-            (OperationKind::Stop, OpOutcome::Failed(error)) => {
-                instance.change_failures += 1;
-                let delay = self
-                    .random
-                    .delay_ms(instance.change_failures, 1_000, 60_000);
-                instance.not_before_ms = now.mono_ms + delay;
-                instance.enter(
-                    now,
-                    InstanceState::Backoff,
-                    Some(format!("cannot stop: {error}")),
-                );
-                self.changed = true;
-            }
-            (OperationKind::Stop, _) => {
-                instance.was_stopped = true;
-                instance.change_failures = 0;
-                if let Some(current) = &mut instance.current {
-                    // Stopped on purpose: the policy has no say, the exit code is kept if known.
-                    let exit = match &current.status {
-                        Status::Ended { exit, .. } => exit.clone(),
-                        _ => Default::default(),
-                    };
-                    current.status = Status::Ended {
-                        exit,
-                        decided: true,
-                    };
-                }
-                // Its own end is part of the stop, not something to look into.
-                instance.look_again = false;
-            }
-            (OperationKind::Remove, OpOutcome::Failed(error)) => {
-                instance.change_failures += 1;
-                let delay = self
-                    .random
-                    .delay_ms(instance.change_failures, 1_000, 60_000);
-                instance.not_before_ms = now.mono_ms + delay;
-                instance.enter(
-                    now,
-                    InstanceState::Backoff,
-                    Some(format!("cannot remove: {error}")),
-                );
-                self.changed = true;
-            }
-            (OperationKind::Remove, _) => {
-                instance.current = None;
-                instance.look_again = false;
-                instance.failures = 0;
-                instance.not_before_ms = 0;
-                instance.change_failures = 0;
-            }
-            (OperationKind::RemoveLeftover, _) => {
-                // Where it failed it is listed again within a minute, and tried again then.
-                let gone = |l: &(RuntimeKind, String)| l.0 == op.runtime && l.1 == op.handle;
-                instance.leftovers.retain(|l| !gone(l));
-            }
-            (OperationKind::Launch | OperationKind::Start, OpOutcome::Done) => {}
-        }
-        if std::mem::take(&mut instance.look_again)
-            && let Some(current) = &instance.current
-        {
-            actions.push(Action::Inspect {
-                runtime: current.runtime,
-                handle: current.handle.clone(),
-            });
-        }
+        self.reported_runtime = runtime;
+        self.image_health = found.health;
+        self.current = Some(Current {
+            runtime,
+            handle: found.handle,
+            spec_hash: found.spec_hash,
+            version: found.version,
+            status,
+        });
     }
-}
 
-fn runs_now(
-    instance: &mut Instance,
-    now: Now,
-    op: Operation,
-    launched: Launched,
-    actions: &mut Vec<Action>,
-) {
-    let again = op.kind == OperationKind::Start && instance.exit_code.is_some();
-    if op.kind == OperationKind::Launch || !launched.warnings.is_empty() {
-        instance.warnings = launched.warnings;
+    /// How long what was found running has been up, as far as the clock can be believed.
+    pub(super) fn found_up_ms(&self, now: Now) -> u64 {
+        let started = self.started_unix_ms.filter(|_| now.unix_ms >= CLOCK_SET_MS);
+        started.map_or(0, |at| now.unix_ms.saturating_sub(at))
     }
-    instance.reported_runtime = op.runtime;
-    // What was launched, not what is assigned by now: a change in between is seen by its hash.
-    instance.current = Some(Current {
-        runtime: op.runtime,
-        handle: launched.handle,
-        spec_hash: op.spec_hash,
-        version: op.version,
-        status: Status::Running {
-            since_ms: now.mono_ms,
-        },
-    });
-    let (event, word) = if again {
-        ("restarted", "runs again")
-    } else {
-        ("started", "runs")
-    };
-    actions.push(tell(instance, event, word.to_owned()));
-}
 
-pub(super) fn tell(instance: &Instance, event: &'static str, message: String) -> Action {
-    Action::Tell {
-        event,
-        workload: instance.name.clone(),
-        message,
-    }
-}
-
-/// The row of failures is over once it has run for long enough.
-pub(super) fn settle_failures(instance: &mut Instance, ran_ms: u64) {
-    let stable = instance
-        .assigned
-        .as_ref()
-        .map_or(1_000, |a| stable_after_ms(a.restart()));
-    if ran_ms >= stable {
-        instance.failures = 0;
+    /// Nothing of it is there any more.
+    pub(super) fn vanish(&mut self) {
+        self.current = None;
+        self.condemned = None;
+        self.monitor = None;
+        self.image_health = None;
+        self.files_in_effect = None;
     }
 }

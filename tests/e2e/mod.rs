@@ -4,17 +4,32 @@
 //! node names that nobody else has) and takes everything away again, also after a failure. The
 //! scenarios are grouped by theme, and each waits on conditions with a deadline.
 
+mod adopt;
 mod api;
 mod brokers;
+mod check;
+mod crash;
 mod credentials;
 mod durability;
+mod exec;
 mod failures;
+mod faults;
+mod files;
 mod forgery;
-mod harness;
+pub(crate) mod harness;
+mod health;
 mod joining;
+mod logs;
+mod manifests;
 mod network;
+mod order;
 mod presence;
+mod python;
+mod restart;
+mod schedules;
+mod standalone;
 mod storage;
 mod survival;
+mod telemetry;
 mod tools;
 mod workloads;

@@ -2,17 +2,16 @@
 
 use fleetctl::{
     model::{
-        LogLine, LogQuery, Name, Placement, PullPolicy, Resources, Restart, Run, RuntimeKind,
-        Workload, WorkloadType,
+        ContainerOptions, ExecSpec, LogLine, LogQuery, LogStream, Name, PullPolicy, Run,
+        RuntimeKind, Workload,
     },
     runtime::{
-        Found, FoundStatus, Launch, Launched, Progress, Runtime, RuntimeError,
+        ExecOutput, Found, FoundStatus, Launch, Launched, Progress, Runtime, RuntimeError,
         docker::{Docker, RegistryCredentials},
         podman::Podman,
     },
 };
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -33,6 +32,8 @@ pub struct Fixture {
     pub runtime: Arc<dyn Runtime>,
     /// Nobody else's.
     pub node: Name,
+    /// The agent's directory for this engine.
+    pub place: tempfile::TempDir,
 }
 
 /// The environment variable, or a word on how to get it.
@@ -50,19 +51,33 @@ pub fn in_registry(image: &str) -> String {
     format!("{}/{image}", variable("FLEETCTL_TEST_REGISTRY"))
 }
 
+/// The socket of an engine, as the environment tells it.
+pub fn socket(kind: RuntimeKind) -> PathBuf {
+    PathBuf::from(variable(match kind {
+        RuntimeKind::Docker => "FLEETCTL_TEST_DOCKER_SOCKET",
+        _ => "FLEETCTL_TEST_PODMAN_SOCKET",
+    }))
+}
+
+/// The API that both engines have, for what a runtime does not do.
+pub fn api(kind: RuntimeKind) -> bollard::Docker {
+    let socket = socket(kind);
+    let socket = socket.to_str().unwrap();
+    bollard::Docker::connect_with_unix(socket, 60, bollard::API_DEFAULT_VERSION).unwrap()
+}
+
 /// An engine on the socket that the environment tells, with these credentials.
-pub fn engine(kind: RuntimeKind, credentials: RegistryCredentials) -> Arc<dyn Runtime> {
+pub fn engine(
+    kind: RuntimeKind,
+    credentials: RegistryCredentials,
+    place: &Path,
+) -> Arc<dyn Runtime> {
+    let (socket, place) = (socket(kind), place.to_owned());
     let credentials = Arc::new(credentials);
     let pulls = Arc::new(Semaphore::new(1));
     match kind {
-        RuntimeKind::Docker => {
-            let socket = PathBuf::from(variable("FLEETCTL_TEST_DOCKER_SOCKET"));
-            Arc::new(Docker::new(socket, credentials, pulls))
-        }
-        _ => {
-            let socket = PathBuf::from(variable("FLEETCTL_TEST_PODMAN_SOCKET"));
-            Arc::new(Podman::new(socket, credentials, pulls))
-        }
+        RuntimeKind::Docker => Arc::new(Docker::new(socket, credentials, pulls, place)),
+        _ => Arc::new(Podman::new(socket, credentials, pulls, place)),
     }
 }
 
@@ -79,9 +94,11 @@ impl Fixture {
         let config = variable("FLEETCTL_TEST_DOCKER_CONFIG");
         let credentials = RegistryCredentials::load(Some(Path::new(&config))).unwrap();
         let node = Name::from_lossy(&format!("{test}-{}", std::process::id())).unwrap();
+        let place = tempfile::tempdir().unwrap();
         let fixture = Fixture {
-            runtime: engine(kind, credentials),
+            runtime: engine(kind, credentials, place.path()),
             node,
+            place,
         };
         // Of an earlier run that was ended and had the same process id.
         fixture.clean().await;
@@ -112,29 +129,24 @@ impl Fixture {
         command: &[&str],
         change: impl FnOnce(&mut Workload),
     ) -> Launch {
-        let mut workload = Workload {
-            name: self.node.clone(),
-            kind: WorkloadType::Service,
-            version: "1".to_owned(),
-            run: Run::Container {
-                image: image.to_owned(),
-                command: command.iter().map(|word| (*word).to_owned()).collect(),
-                pull: PullPolicy::Missing,
-                engine: None,
-                user: None,
-                working_dir: None,
-                network: None,
-            },
-            env: BTreeMap::new(),
-            ports: Vec::new(),
-            volumes: Vec::new(),
-            devices: Vec::new(),
-            resources: Resources::default(),
-            placement: Placement::default(),
-            restart: Restart::default(),
-            stop_timeout_ms: 1_000,
+        let run = Run::Container {
+            image: image.to_owned(),
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            pull: PullPolicy::Missing,
+            engine: None,
+            user: None,
+            working_dir: None,
+            network: None,
+            options: Box::new(ContainerOptions::default()),
         };
+        let mut workload = Workload::new(self.node.clone(), run);
+        workload.stop_timeout_ms = 1_000;
         change(&mut workload);
+        self.launch_of(workload)
+    }
+
+    /// A launch of just this.
+    pub fn launch_of(&self, workload: Workload) -> Launch {
         let spec_hash = workload.spec_hash();
         Launch {
             node: self.node.clone(),
@@ -211,4 +223,45 @@ impl Fixture {
         outcome.unwrap();
         lines
     }
+
+    /// A program in a container, its exit code and what it wrote on both streams.
+    pub async fn exec(&self, handle: &str, command: &[&str]) -> (i32, String, String) {
+        let exec = ExecSpec {
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            ..ExecSpec::default()
+        };
+        let (sender, receiver) = mpsc::channel(1);
+        let (code, (out, err)) = tokio::join!(
+            self.runtime.exec(handle, &exec, sender, None),
+            collected(receiver)
+        );
+        (code.unwrap(), out, err)
+    }
+
+    /// Runs `command` in a container again and again, until it ends with this code.
+    pub async fn until_exec(&self, handle: &str, command: &[&str], code: i32) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (seen, out, err) = self.exec(handle, command).await;
+            if seen == code {
+                return;
+            }
+            assert!(Instant::now() < deadline, "still {seen}: {out} {err}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// Everything that a program writes on both streams.
+pub async fn collected(mut receiver: mpsc::Receiver<ExecOutput>) -> (String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    while let Some(piece) = receiver.recv().await {
+        assert!(piece.data.len() <= 16 * 1024);
+        match piece.stream {
+            LogStream::Stdout => out.extend(&piece.data),
+            LogStream::Stderr => err.extend(&piece.data),
+        }
+    }
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (text(out), text(err))
 }

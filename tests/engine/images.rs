@@ -82,7 +82,7 @@ async fn wrong_and_missing_passwords_are_told(fixture: &Fixture) {
         ),
     ];
     for (credentials, sentence) in cases {
-        let runtime = engine(fixture.runtime.kind(), credentials);
+        let runtime = engine(fixture.runtime.kind(), credentials, fixture.place.path());
         let (progress, _) = mpsc::unbounded_channel();
         assert_eq!(
             image_error(runtime.launch(&launch, progress).await),

@@ -6,18 +6,10 @@ use super::{
 };
 use fleetctl::{
     model::{Port, Protocol, RuntimeKind},
-    runtime::{
-        FoundStatus, LABEL_NODE, Runtime, RuntimeError,
-        docker::{Docker, RegistryCredentials},
-        podman::Podman,
-    },
+    runtime::{FoundStatus, LABEL_NODE, RuntimeError},
 };
-use std::{net::TcpListener, sync::Arc};
-use tokio::{
-    net::UnixListener,
-    sync::{Semaphore, mpsc},
-    time::{Instant, timeout},
-};
+use std::net::TcpListener;
+use tokio::time::Instant;
 
 on_both_engines!(
     an_engine_tells_its_version,
@@ -232,78 +224,6 @@ async fn a_limit_that_cannot_be_is_a_warning(fixture: &Fixture) {
 }
 
 #[tokio::test]
-async fn an_engine_that_hangs_costs_a_bounded_time() {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("engine.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let silent = tokio::spawn(async move {
-        let mut held = Vec::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            held.push(stream);
-        }
-    });
-    let credentials = Arc::new(RegistryCredentials::default());
-    let pulls = Arc::new(Semaphore::new(1));
-    let docker = Docker::new(socket.clone(), credentials.clone(), pulls.clone());
-    let podman = Podman::new(socket, credentials, pulls);
-    let node = "hangs".parse().unwrap();
-    let asked = async {
-        tokio::join!(
-            docker.version(),
-            podman.version(),
-            docker.list(&node),
-            podman.list(&node),
-            docker.inspect("abc"),
-            podman.inspect("abc"),
-            docker.stop("abc", 1_000),
-            podman.stop("abc", 1_000),
-        )
-    };
-    let (a, b, c, d, e, f, g, h) = timeout(PATIENCE / 2, asked).await.unwrap();
-    let errors = [
-        a.err(),
-        b.err(),
-        c.err(),
-        d.err(),
-        e.err(),
-        f.err(),
-        g.err(),
-        h.err(),
-    ];
-    for error in errors {
-        assert!(
-            matches!(&error, Some(RuntimeError::Unreachable { .. })),
-            "{error:?}"
-        );
-    }
-    silent.abort();
-}
-
-#[tokio::test]
-async fn an_engine_that_is_not_there_is_told_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let credentials = Arc::new(RegistryCredentials::default());
-    let pulls = Arc::new(Semaphore::new(1));
-    let socket = dir.path().join("none.sock");
-    let docker = Docker::new(socket.clone(), credentials.clone(), pulls.clone());
-    let podman = Podman::new(socket, credentials, pulls);
-    for runtime in [&docker as &dyn Runtime, &podman] {
-        let error = runtime.version().await.unwrap_err();
-        assert!(
-            matches!(error, RuntimeError::Unreachable { runtime: kind, .. } if kind == runtime.kind()),
-            "{error:?}"
-        );
-    }
-    // And a watch says so once, and ends with its receiver.
-    let (sender, mut receiver) = mpsc::channel(4);
-    let (first, ()) = tokio::join!(async move { receiver.recv().await }, docker.watch(sender));
-    assert!(matches!(
-        first,
-        Some(fleetctl::runtime::RuntimeEvent::Disconnected { .. })
-    ));
-}
-
-#[tokio::test]
 async fn a_strangers_container_is_left_alone() {
     for kind in [RuntimeKind::Docker, RuntimeKind::Podman] {
         let fixture = match kind {
@@ -326,13 +246,7 @@ async fn a_strangers_container_is_left_alone() {
 
 /// A container without our labels, by the API that both engines have.
 async fn make_stranger(kind: RuntimeKind, name: &str) -> String {
-    let variable = match kind {
-        RuntimeKind::Docker => "FLEETCTL_TEST_DOCKER_SOCKET",
-        _ => "FLEETCTL_TEST_PODMAN_SOCKET",
-    };
-    let socket = super::fixture::variable(variable);
-    let docker =
-        bollard::Docker::connect_with_unix(&socket, 60, bollard::API_DEFAULT_VERSION).unwrap();
+    let docker = super::fixture::api(kind);
     let options = bollard::query_parameters::CreateContainerOptionsBuilder::new()
         .name(name)
         .build();

@@ -4,7 +4,12 @@
 //! is in environment variables, and without those the tests fail rather than pretend. Each test
 //! has a node name of its own, and removes at its end everything that carries it.
 
+mod configured;
+mod exec;
+mod faults;
 mod fixture;
+mod foreign;
+mod health;
 mod images;
 mod lifecycle;
 mod streams;

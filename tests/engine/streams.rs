@@ -12,6 +12,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 on_both_engines!(
     lines_come_with_stream_order_and_cursor,
+    who_goes_on_from_a_cursor_misses_nothing,
     lines_can_be_followed,
     following_ends_in_time,
     events_tell_of_changes,
@@ -53,6 +54,31 @@ async fn lines_come_with_stream_order_and_cursor(fixture: &Fixture) {
         ..LogQuery::default()
     };
     assert!(fixture.logs(&launched.handle, nothing).await.is_empty());
+    fixture.clean().await;
+}
+
+async fn who_goes_on_from_a_cursor_misses_nothing(fixture: &Fixture) {
+    // More lines than a query gets that counts them.
+    let launched = fixture.launch(&fixture.shell("seq 1 12000")).await;
+    fixture.exit(&launched.handle).await;
+    let all = fixture.logs(&launched.handle, LogQuery::default()).await;
+    assert_eq!(all.len(), 12_000);
+    // Also from a cursor within lines that were written at once.
+    for at in [0, 1, 11_000] {
+        let since = LogQuery {
+            since_ns: Some(all[at].time_ns),
+            stream: Some(LogStream::Stdout),
+            ..LogQuery::default()
+        };
+        let rest = fixture.logs(&launched.handle, since).await;
+        assert!(rest == all[at + 1..], "{} of {}", rest.len(), 11_999 - at);
+    }
+    let last = LogQuery {
+        tail: Some(2),
+        stream: Some(LogStream::Stdout),
+        ..LogQuery::default()
+    };
+    assert_eq!(fixture.logs(&launched.handle, last).await, all[11_998..]);
     fixture.clean().await;
 }
 

@@ -138,35 +138,6 @@ async fn what_cannot_start_says_why() {
 }
 
 #[tokio::test]
-async fn limits_are_set() {
-    let node = Node::new();
-    let launch = launch_of(&["/bin/sleep", "600"], |workload| {
-        workload.resources = Resources {
-            memory: Some(256 << 20),
-            cpus: Some(0.5),
-            nice: Some(7),
-        };
-    });
-    let launched = node.launch(&launch).await.expect("a launch");
-    let pid = launched.pid.expect("a pid");
-    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max address space"));
-    let words: Vec<_> = line.expect("the limit").split_whitespace().collect();
-    assert_eq!(words[3..5], ["268435456", "268435456"]);
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a stat file");
-    let (_, fields) = stat.rsplit_once(") ").expect("a name");
-    assert_eq!(fields.split(' ').nth(16), Some("7"));
-    assert_eq!(launched.warnings.len(), 1, "{:?}", launched.warnings);
-    assert!(
-        launched.warnings[0].contains("0.5 cpus is not enforced"),
-        "{:?}",
-        launched.warnings
-    );
-}
-
-#[tokio::test]
 async fn one_that_ignores_sigterm_is_killed() {
     let node = Node::new();
     let launched = node

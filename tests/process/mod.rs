@@ -3,18 +3,20 @@
 //! Each test has a directory of its own and ends what it started, also when it fails.
 
 mod adoption;
+mod exec;
+mod faults;
+mod files;
 mod life;
+mod limits;
 mod output;
+mod python;
 
-use fleetctl::model::{
-    LogLine, LogQuery, Name, Placement, Resources, Restart, Run, Workload, WorkloadType,
-};
+use fleetctl::model::{LogLine, LogQuery, Name, Resources, Run, Workload};
 use fleetctl::runtime::process::Processes;
 use fleetctl::runtime::{
     Exit, Found, FoundStatus, Launch, Launched, Runtime, RuntimeError, RuntimeEvent,
 };
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +38,15 @@ impl Drop for Node {
         for pid in self.pids().into_iter().filter(|pid| *pid != u64::from(me)) {
             let _ = kill_process_group(raw(pid), Signal::KILL);
         }
+        // A shim removes its cgroup; one that was killed cannot.
+        for cgroup in self.cgroups() {
+            let begun = Instant::now();
+            while cgroup.exists() && begun.elapsed() < Duration::from_secs(2) {
+                let _ = std::fs::write(cgroup.join("cgroup.kill"), "1");
+                let _ = std::fs::remove_dir(&cgroup);
+            }
+            let _ = cgroup.parent().map(std::fs::remove_dir);
+        }
     }
 }
 
@@ -44,6 +55,20 @@ impl Node {
         let root = tempfile::tempdir().expect("a temporary directory");
         Node {
             processes: processes(root.path()),
+            root,
+        }
+    }
+
+    /// The same on a machine without cgroups.
+    fn without_cgroups() -> Node {
+        Node::at(tempfile::tempdir().expect("a temporary directory"), |p| {
+            p.with_cgroups(None)
+        })
+    }
+
+    fn at(root: tempfile::TempDir, change: impl FnOnce(Processes) -> Processes) -> Node {
+        Node {
+            processes: change(processes(root.path())),
             root,
         }
     }
@@ -62,6 +87,21 @@ impl Node {
         let text = std::fs::read(self.dir(handle).join("state.json")).expect("a state file");
         let state: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
         state[who]["pid"].as_u64().expect("a pid")
+    }
+
+    /// The cgroup of an instance.
+    fn cgroup(&self, handle: &str) -> Option<PathBuf> {
+        let text = std::fs::read(self.dir(handle).join("state.json")).ok()?;
+        let state: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        state["cgroup"].as_str().map(PathBuf::from)
+    }
+
+    /// Those of all instances.
+    fn cgroups(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.root.path().join("instances"));
+        let names = entries.into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter_map(|name| self.cgroup(&name)).collect()
     }
 
     /// Program groups that were started here.
@@ -149,24 +189,13 @@ fn node_name() -> Name {
 
 /// A workload `web` that runs `command`; `change` makes it differ.
 fn launch_of(command: &[&str], change: impl FnOnce(&mut Workload)) -> Launch {
-    let mut workload = Workload {
-        name: "web".parse().expect("a name"),
-        kind: WorkloadType::Service,
-        version: "1.2.0".to_owned(),
-        run: Run::Process {
-            command: command.iter().map(ToString::to_string).collect(),
-            user: None,
-            working_dir: None,
-        },
-        env: BTreeMap::new(),
-        ports: Vec::new(),
-        volumes: Vec::new(),
-        devices: Vec::new(),
-        resources: Resources::default(),
-        placement: Placement::default(),
-        restart: Restart::default(),
-        stop_timeout_ms: 10_000,
+    let run = Run::Process {
+        command: command.iter().map(ToString::to_string).collect(),
+        user: None,
+        working_dir: None,
     };
+    let mut workload = Workload::new("web".parse().expect("a name"), run);
+    workload.version = "1.2.0".to_owned();
     change(&mut workload);
     Launch {
         node: node_name(),

@@ -85,6 +85,93 @@ async fn binary_output_is_kept_readable() {
     assert_eq!(node.texts(&launched.handle).await, ["a\u{fffd}\0b", "c\rd"]);
 }
 
+/// One that nobody can keep: the program is not held up, and no more is kept than is allowed.
+#[tokio::test]
+async fn a_gigabyte_of_output_is_capped() {
+    let node = Node::new();
+    let begun = Instant::now();
+    let launched = node.sh("head -c 1G /dev/zero; echo; echo last").await;
+    let exit = loop {
+        if let FoundStatus::Exited(exit) = node.status(&launched.handle).await {
+            break exit;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "it takes too long"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(exit.code, Some(0));
+    let entries = std::fs::read_dir(node.dir(&launched.handle)).expect("a listing");
+    let sizes: Vec<u64> = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("log"))
+        .map(|entry| entry.metadata().expect("a log").len())
+        .collect();
+    let total: u64 = sizes.iter().sum();
+    assert!(total > 3_000_000 && total <= 4 << 20, "{sizes:?}");
+    let tail = LogQuery {
+        tail: Some(1),
+        ..LogQuery::default()
+    };
+    assert_eq!(node.logs(&launched.handle, tail).await[0].text, "last");
+}
+
+#[tokio::test]
+async fn a_workload_has_its_own_limits_of_logs() {
+    let node = Node::new();
+    let script = "i=0; line=$(printf '%0500d' 0); \
+                  while [ $i -lt 1000 ]; do echo $line; i=$((i+1)); done";
+    let launch = launch_of(&["/bin/sh", "-c", script], |workload| {
+        workload.logs.max_size = 64 << 10;
+        workload.logs.max_files = 2;
+    });
+    let launched = node.launch(&launch).await.expect("a launch");
+    node.exit(&launched.handle).await;
+    let dir = node.dir(&launched.handle);
+    for name in ["log", "log.1"] {
+        let len = std::fs::metadata(dir.join(name)).expect("a log").len();
+        assert!(len > 0 && len <= 64 << 10, "{name} has {len} bytes");
+    }
+    assert!(!dir.join("log.2").exists());
+}
+
+/// Whoever asks anew with the time of the last line has every line once, also over a restart of
+/// the program.
+#[tokio::test]
+async fn a_cursor_loses_and_doubles_nothing() {
+    let node = Node::new();
+    let script = "i=0; while [ $i -lt 300 ]; do echo $i; i=$((i+1)); done";
+    let launched = node.sh(script).await;
+    node.exit(&launched.handle).await;
+    let (mut since_ns, mut seen) = (None, Vec::new());
+    for run in 0..2 {
+        loop {
+            // As much as a connection brings before it breaks.
+            let query = LogQuery {
+                since_ns,
+                follow_ms: Some(0),
+                ..LogQuery::default()
+            };
+            let lines = node.logs(&launched.handle, query).await;
+            let Some(last) = lines.get(..lines.len().min(37)).and_then(<[_]>::last) else {
+                break;
+            };
+            since_ns = Some(last.time_ns);
+            seen.extend(lines.iter().take(37).map(|line| line.text.clone()));
+        }
+        if run == 0 {
+            node.processes
+                .start(&launched.handle)
+                .await
+                .expect("a start");
+            node.exit(&launched.handle).await;
+        }
+    }
+    let once: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+    assert_eq!(seen, [once.clone(), once].concat());
+}
+
 #[tokio::test]
 async fn logs_are_followed_over_a_rotation_until_the_instance_is_gone() {
     let node = Node::new();

@@ -4,14 +4,18 @@ use super::{Example, SEQ, fleet_key, node, node_key, web};
 use crate::{
     contract::{
         Access, AssignmentBody, CommandBody, CommandResult, Enroll, Event, HeartbeatBody, Kind,
-        Logs, Metadata, Seq, SessionStatus, State, Status, Welcome, WelcomeDecision,
+        Logs, Metadata, Seq, SessionStatus, State, Status, Stream, Telemetry, Welcome,
+        WelcomeDecision,
     },
     identity::{self, SigningKey, sha256_hex},
     model::{
-        AssignedInstance, CommandKind, CommandOutcome, CommandSpec, Desired, Device, EngineFact,
-        InstanceState, LogLine, LogQuery, LogStream, Mount, MountSource, NodeConfig,
-        ObservedInstance, Placement, PlacementMode, Port, Protocol, PullPolicy, Resources, Restart,
-        RestartPolicy, Run, RuntimeKind, Strategy, Workload, WorkloadType,
+        AssignedInstance, CommandKind, CommandOutcome, CommandSpec, ContainerOptions, DependsOn,
+        Desired, Device, EngineFact, ExecInput, ExecSpec, FileSpec, Health, HealthCheck,
+        HealthStatus, Hook, InstanceState, LogLimits, LogLine, LogQuery, LogShipping, LogStream,
+        Metric, MetricConfig, MissedRun, Mount, MountSource, NodeConfig, ObservedInstance, Overlap,
+        Placement, PlacementMode, Port, Protocol, PullPolicy, Resources, Restart, RestartPolicy,
+        Run, RunMode, RuntimeKind, Schedule, Signal, Strategy, TerminalSize, Tmpfs, Unmanaged,
+        Workload, WorkloadType,
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -29,6 +33,13 @@ fn workload() -> Workload {
             user: Some("1000:1000".into()),
             working_dir: Some("/srv".into()),
             network: Some("host".into()),
+            options: Box::new(ContainerOptions {
+                hostname: Some("web".into()),
+                cap_drop: vec!["ALL".into()],
+                stop_signal: Some(Signal::SigQuit),
+                init: true,
+                ..ContainerOptions::default()
+            }),
         },
         env: BTreeMap::from([("MODE".into(), "prod".into())]),
         ports: vec![Port {
@@ -51,6 +62,14 @@ fn workload() -> Workload {
             memory: Some(64 << 20),
             cpus: Some(0.5),
             nice: Some(10),
+            pids: Some(100),
+            open_files: Some(1_024),
+            read_only: true,
+            tmpfs: vec![Tmpfs {
+                path: "/tmp".into(),
+                size: Some(1 << 20),
+            }],
+            oom_score: Some(500),
         },
         placement: Placement {
             mode: PlacementMode::Any { replicas: 3 },
@@ -64,6 +83,36 @@ fn workload() -> Workload {
             max_delay_ms: 300_000,
         },
         stop_timeout_ms: 10_000,
+        mode: RunMode::Schedule(Schedule {
+            cron: "0 3 * * *".into(),
+            time_zone: Some("Europe/Berlin".into()),
+            missed: MissedRun::RunOnce,
+            overlap: Overlap::Queue,
+        }),
+        timeout_ms: Some(300_000),
+        health: Some(Health::new(HealthCheck::Http(
+            "http://127.0.0.1:8080/healthz".into(),
+        ))),
+        min_healthy_time_ms: Some(20_000),
+        depends_on: BTreeMap::from([("db".parse().unwrap(), DependsOn::Healthy)]),
+        before_stop: Some(Hook {
+            command: vec!["/bin/drain".into()],
+            timeout_ms: 5_000,
+        }),
+        files: vec![FileSpec {
+            path: "/etc/web.conf".into(),
+            content: "zone = {{ label.zone }}\n".into(),
+            mode: 0o600,
+            verbatim: true,
+        }],
+        params: [("n".to_owned(), 1.into())].into_iter().collect(),
+        reload: Some(Signal::SigHup),
+        logs: LogLimits {
+            max_size: 1 << 16,
+            max_files: 2,
+        },
+        tags: vec!["front".into()],
+        adopt: Some("web-1".into()),
     }
 }
 
@@ -81,6 +130,45 @@ fn instance() -> ObservedInstance {
         handle: Some("4f5a".into()),
         since_ms: 1_767_225_600_000,
         progress: Some(40),
+        health: Some(HealthStatus::Unhealthy),
+        runs: Some(3),
+        next_run_ms: Some(1_767_229_200_000),
+        last_error: Some("it ended with exit code 1".into()),
+        last_output: vec!["cannot open the display".into()],
+    }
+}
+
+fn node_config() -> NodeConfig {
+    NodeConfig {
+        heartbeat_interval_ms: 12_000,
+        telemetry: BTreeMap::from([(
+            Metric::Cpu,
+            MetricConfig {
+                enabled: true,
+                interval_ms: 10_000,
+                change_threshold: 2.5,
+            },
+        )]),
+        logs: LogShipping {
+            enabled: true,
+            interval_ms: 1_000,
+        },
+    }
+}
+
+fn unmanaged(workload: Option<Workload>) -> Unmanaged {
+    Unmanaged {
+        runtime: RuntimeKind::Docker,
+        name: "old-web".into(),
+        image: "registry.example/web:1.1.0".into(),
+        running: true,
+        project: Some("shop".into()),
+        announced: true,
+        lost: match workload {
+            Some(_) => vec!["its link to `db`".into()],
+            None => Vec::new(),
+        },
+        workload,
     }
 }
 
@@ -99,9 +187,10 @@ pub(super) fn from_agents() -> Vec<Example> {
         Example::new(
             "metadata",
             Kind::Metadata,
-            &["addresses", "engines", "capabilities", "labels"],
+            &["features", "addresses", "engines", "capabilities", "labels"],
             Metadata {
                 agent_version: "0.1.0".into(),
+                features: 2,
                 arch: "aarch64".into(),
                 os: "Debian GNU/Linux 12".into(),
                 kernel: "6.6.51".into(),
@@ -138,19 +227,33 @@ pub(super) fn from_agents() -> Vec<Example> {
         Example::new(
             "state",
             Kind::State,
-            &["engines"],
+            &["engines", "discovered"],
             State {
                 generation: 12,
                 instances: vec![instance()],
                 engines: vec![engine()],
+                discovered: vec![unmanaged(None)],
+            },
+        ),
+        Example::new("cfg", Kind::Cfg, &["telemetry", "logs"], node_config()),
+        Example::new(
+            "telemetry",
+            Kind::Telemetry,
+            &[],
+            Telemetry {
+                at: 1_767_225_600_000,
+                values: BTreeMap::from([("total".into(), 12.5), ("core0".into(), 25.0)]),
             },
         ),
         Example::new(
-            "cfg",
-            Kind::Cfg,
+            "stream",
+            Kind::Stream,
             &[],
-            NodeConfig {
-                heartbeat_interval_ms: 12_000,
+            Stream {
+                command: "8877665544332211".into(),
+                n: 0,
+                stream: LogStream::Stdout,
+                data: "aGVsbG8K".into(),
             },
         ),
         Example::new(
@@ -186,6 +289,7 @@ pub(super) fn from_agents() -> Vec<Example> {
             &[],
             Logs {
                 command: "8877665544332211".into(),
+                n: 0,
                 lines: vec![LogLine {
                     time_ns: 1_767_225_600_123_456_789,
                     stream: LogStream::Stderr,
@@ -200,6 +304,19 @@ pub(super) fn from_agents() -> Vec<Example> {
             CommandResult {
                 id: "8877665544332211".into(),
                 outcome: CommandOutcome::failed("web is failed: it ended with exit code 1"),
+            },
+        ),
+        Example::new(
+            "result-discover",
+            Kind::Result,
+            &[],
+            CommandResult {
+                id: "8877665544332212".into(),
+                outcome: CommandOutcome {
+                    exit_code: Some(7),
+                    unmanaged: vec![unmanaged(Some(workload()))],
+                    ..CommandOutcome::done()
+                },
             },
         ),
         Example::new(
@@ -243,9 +360,7 @@ fn from_the_controller() -> Vec<Example> {
             AssignmentBody {
                 generation: 12,
                 instances: vec![assigned],
-                cfg: NodeConfig {
-                    heartbeat_interval_ms: 12_000,
-                },
+                cfg: node_config(),
             },
         ),
         Example::new(
@@ -261,6 +376,26 @@ fn from_the_controller() -> Vec<Example> {
                         tail: Some(100),
                         since_ns: Some(1_767_225_600_123_456_789),
                         follow_ms: Some(30_000),
+                        until_ns: Some(1_767_225_700_123_456_789),
+                        stream: Some(LogStream::Stderr),
+                    }),
+                    exec: Some(ExecSpec {
+                        command: vec!["sh".into()],
+                        terminal: Some(TerminalSize {
+                            columns: 80,
+                            rows: 24,
+                        }),
+                        stdin: true,
+                        timeout_ms: Some(60_000),
+                    }),
+                    input: Some(ExecInput {
+                        session: "8877665544332210".into(),
+                        n: 2,
+                        data: "bHMK".into(),
+                        end: true,
+                        resize: None,
+                        kill: true,
+                        taken: None,
                     }),
                 },
             },

@@ -10,11 +10,7 @@ fn issued(id: &str, node: &str, deadline_ms: u64) -> Change {
     Change::CommandIssued {
         id: id.to_owned(),
         node: name(node),
-        order: CommandSpec {
-            command: CommandKind::Stop,
-            workload: Some(name("web")),
-            logs: None,
-        },
+        order: CommandSpec::new(CommandKind::Stop, Some(name("web"))),
         deadline_ms,
     }
 }

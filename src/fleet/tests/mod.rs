@@ -6,10 +6,12 @@
 //! | [`workload`] | apply, remove, start, stop, restart, plan; whose generation grows |
 //! | [`node`] | enrolment, approval, revocation, labels, what nodes report |
 //! | [`presence`] | online, silent, offline |
+//! | [`config`] | settings of all nodes and of one |
 //! | [`command`], [`token`] | orders and tokens |
 //! | [`random`] | whatever the entries are: replay, storage, invariants |
 
 mod command;
+mod config;
 mod node;
 mod placement;
 mod presence;
@@ -21,10 +23,7 @@ mod workload;
 use super::{Change, Effect, Entry, Fleet, Refusal};
 use crate::{
     contract::Seq,
-    model::{
-        Name, NodeFacts, Placement, PlacementMode, Presence, Requirement, Resources, Restart, Run,
-        Workload, WorkloadType,
-    },
+    model::{Name, NodeFacts, PlacementMode, Presence, Requirement, Run, Workload},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,24 +37,12 @@ fn names(texts: &[&str]) -> BTreeSet<Name> {
 
 /// A native process, one replica.
 fn workload(text: &str) -> Workload {
-    Workload {
-        name: name(text),
-        kind: WorkloadType::Service,
-        version: "1".into(),
-        run: Run::Process {
-            command: vec!["/bin/true".into()],
-            user: None,
-            working_dir: None,
-        },
-        env: BTreeMap::new(),
-        ports: Vec::new(),
-        volumes: Vec::new(),
-        devices: Vec::new(),
-        resources: Resources::default(),
-        placement: Placement::default(),
-        restart: Restart::default(),
-        stop_timeout_ms: 10_000,
-    }
+    let run = Run::Process {
+        command: vec!["/bin/true".into()],
+        user: None,
+        working_dir: None,
+    };
+    Workload::new(name(text), run)
 }
 
 fn replicas(text: &str, replicas: u32) -> Workload {
@@ -142,6 +129,7 @@ fn presence(node: &str, presence: Presence) -> Change {
 fn applied(workloads: &[Workload]) -> Change {
     Change::WorkloadsApplied {
         workloads: workloads.to_vec(),
+        removed: Vec::new(),
     }
 }
 

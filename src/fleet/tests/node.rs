@@ -35,6 +35,11 @@ fn observed(workload: &str, state: InstanceState) -> ObservedInstance {
         handle: None,
         since_ms: 0,
         progress: None,
+        health: None,
+        runs: None,
+        next_run_ms: None,
+        last_error: None,
+        last_output: Vec::new(),
     }
 }
 

@@ -21,6 +21,7 @@ fn container(text: &str, with: Option<RuntimeKind>) -> Workload {
         user: None,
         working_dir: None,
         network: None,
+        options: Box::default(),
     };
     workload
 }
@@ -256,6 +257,8 @@ impl Found {
             memory_reserved: self.memory_reserved,
             assigned_bytes: 0,
             memory_total: self.memory_total,
+            features: crate::model::FEATURES,
+            names: Default::default(),
         }
     }
 }

@@ -72,6 +72,11 @@ fn observed() -> impl Strategy<Value = ObservedInstance> {
         handle: None,
         since_ms: 0,
         progress: None,
+        health: None,
+        runs: None,
+        next_run_ms: None,
+        last_error: None,
+        last_output: Vec::new(),
     })
 }
 
@@ -124,7 +129,10 @@ fn membership() -> impl Strategy<Value = Change> {
 fn work() -> impl Strategy<Value = Change> {
     prop_oneof![
         6 => prop::collection::vec(workload(), 0..4)
-            .prop_map(|workloads| Change::WorkloadsApplied { workloads }),
+            .prop_map(|workloads| Change::WorkloadsApplied {
+                workloads,
+                removed: Vec::new(),
+            }),
         1 => prop::collection::vec(workload_name(), 0..3)
             .prop_map(|workloads| Change::WorkloadsRemoved { workloads }),
         1 => (workload_name(), any::<bool>()).prop_map(|(workload, run)| {
@@ -132,8 +140,18 @@ fn work() -> impl Strategy<Value = Change> {
             Change::WorkloadDesired { workload, desired }
         }),
         1 => workload_name().prop_map(|workload| Change::WorkloadRestarted { workload }),
+        1 => (node(), prop::option::of(5_000u64..5_003)).prop_map(|(node, ms)| {
+            let config = ms.map(|heartbeat_interval_ms| NodeConfig {
+                heartbeat_interval_ms,
+                ..NodeConfig::default()
+            });
+            Change::NodeConfigured { node, config }
+        }),
         1 => (5_000u64..5_003).prop_map(|heartbeat_interval_ms| Change::Configured {
-            node_config: NodeConfig { heartbeat_interval_ms },
+            node_config: NodeConfig {
+                heartbeat_interval_ms,
+                ..NodeConfig::default()
+            },
         }),
     ]
 }
@@ -158,11 +176,7 @@ fn small() -> impl Strategy<Value = Change> {
         (id(), node()).prop_map(|(id, node)| Change::CommandIssued {
             id,
             node,
-            order: CommandSpec {
-                command: CommandKind::Restart,
-                workload: None,
-                logs: None
-            },
+            order: CommandSpec::new(CommandKind::Restart, None),
             deadline_ms: 9_000,
         }),
         (id(), outcome()).prop_map(|(id, outcome)| Change::CommandFinished { id, outcome }),

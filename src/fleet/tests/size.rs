@@ -10,6 +10,7 @@ fn a_workload_that_no_message_could_carry_is_refused() {
     let before = fleet.clone();
     let change = Change::WorkloadsApplied {
         workloads: vec![big],
+        removed: Vec::new(),
     };
     assert!(matches!(refuse(&mut fleet, change), Refusal::Invalid(m) if m.contains("too large")));
     assert_eq!(fleet, before);
@@ -25,7 +26,13 @@ fn an_assignment_is_never_larger_than_a_message() {
         w.env.insert("X".into(), "x".repeat(100_000));
         many.push(w);
     }
-    apply(&mut fleet, Change::WorkloadsApplied { workloads: many });
+    apply(
+        &mut fleet,
+        Change::WorkloadsApplied {
+            workloads: many,
+            removed: Vec::new(),
+        },
+    );
     let assignment = fleet.assignment("a").unwrap();
     assert!((5..10).contains(&assignment.instances.len()));
     let bytes = serde_json::to_vec(&assignment).unwrap().len();

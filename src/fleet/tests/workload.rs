@@ -155,6 +155,7 @@ fn a_configuration_reaches_every_node_of_the_fleet() {
     apply(&mut fleet, super::enrolled("pending", "key", false));
     let node_config = NodeConfig {
         heartbeat_interval_ms: 5_000,
+        ..NodeConfig::default()
     };
     let change = Change::Configured {
         node_config: node_config.clone(),
@@ -170,7 +171,7 @@ fn a_plan_tells_field_by_field_what_changes() {
     let mut next = every("web");
     next.version = "2".into();
     next.restart.delay_ms = 1;
-    let plan = fleet.plan(&[next, every("same"), workload("new")]);
+    let plan = fleet.plan(&[next, every("same"), workload("new")], false);
     assert_eq!(plan.version, fleet.version());
     assert_eq!(plan.unchanged, [name("same")]);
     assert_eq!(plan.added.len(), 1);
@@ -180,8 +181,8 @@ fn a_plan_tells_field_by_field_what_changes() {
     assert!(web.replaces);
     let mut in_place = every("web");
     in_place.restart.delay_ms = 1;
-    assert!(!fleet.plan(&[in_place]).changed[0].replaces);
-    assert!(fleet.plan(&[every("web")]).is_empty());
+    assert!(!fleet.plan(&[in_place], false).changed[0].replaces);
+    assert!(fleet.plan(&[every("web")], false).is_empty());
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn a_plan_counts_the_memory_that_changed_limits_take() {
     // From now on `a` and `b` have less memory left than `c`, at as many instances.
     web.resources.memory = Some(512 << 20);
     let both = [replicas("b-new", 1), web];
-    let plan = fleet.plan(&both);
+    let plan = fleet.plan(&both, false);
     apply(&mut fleet, applied(&both));
     assert_eq!(placed(&fleet, "b-new"), names(&["c"]));
     let planned = plan.added[0].nodes.iter().filter(|n| n.placed);
@@ -236,7 +237,7 @@ proptest! {
         for mut round in rounds {
             round.sort_by(|a, b| a.name.cmp(&b.name));
             round.dedup_by(|a, b| a.name == b.name);
-            let plan = fleet.plan(&round);
+            let plan = fleet.plan(&round, false);
             let result = fleet.apply(&super::entry(applied(&round)));
             prop_assert_eq!(plan.is_empty(), result == Err(Refusal::Unchanged));
             for planned in plan.added.iter().chain(&plan.changed) {

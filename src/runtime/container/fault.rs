@@ -58,6 +58,24 @@ impl Fault {
         self.has_any(&["no such container", "no container with name or id"])
     }
 
+    /// There is no such network (any more).
+    pub(crate) fn is_missing_network(&self) -> bool {
+        let words = self.words();
+        words.contains("unable to find network")
+            || words.contains("no such network")
+            || (words.contains("network ") && words.trim_end().ends_with("not found"))
+    }
+
+    /// A network of that name is there.
+    pub(crate) fn is_network_conflict(&self) -> bool {
+        self.has_any(&["network"]) && self.has_any(&["already exists", "already used", "name is already"])
+    }
+
+    /// It is in that network already.
+    pub(crate) fn is_connected_already(&self) -> bool {
+        self.has_any(&["already exists in network", "already connected to network"])
+    }
+
     /// Another container has that name.
     pub(crate) fn is_name_conflict(&self) -> bool {
         let words = self.words();
@@ -88,34 +106,19 @@ impl Fault {
         ])
     }
 
-    /// The kernel or the engine cannot enforce a limit of memory or processors. The texts are
-    /// Docker's own checks, and runc's and crun's complaints about missing cgroup files.
-    pub(crate) fn refuses_limit(&self) -> bool {
-        if self.has_any(&["oom-killed", "device", "exec:"]) {
-            return false;
-        }
-        self.has_any(&[
-            "memory limit",
-            "minimum memory",
-            "swap limit",
-            "range of cpus",
-            "nanocpus",
-            "cpu cfs",
-            "cpu quota",
-            "cpu.max",
-            "cpu.cfs",
-            "memory.max",
-            "memory.limit_in_bytes",
-            "memory.memsw",
-            "memory.swap",
-            "cgroup controller",
-            "setting cgroup config",
-        ])
+    /// The kernel or the engine cannot enforce some limit, whichever.
+    pub(crate) fn refuses_some_limit(&self) -> bool {
+        self.has_any(&["cgroup controller", "setting cgroup config"])
     }
 
-    /// It is the limit of swap that cannot be enforced.
-    pub(crate) fn refuses_swap_limit(&self) -> bool {
-        self.has_any(&["memsw", "memory.swap", "swap limit", "memoryswap"])
+    /// The container is there and does not run, or is paused: nothing can be run in it.
+    pub(crate) fn cannot_run_more(&self) -> bool {
+        self.has_any(&[
+            "is not running",
+            "is paused",
+            "container state improper",
+            "on running containers",
+        ])
     }
 }
 
@@ -253,30 +256,30 @@ mod tests {
             assert!(Fault::said(text).is_missing_image(), "{text}");
         }
         for text in [
+            "network fx_default not found",
+            "failed to set up container networking: network 4c1 not found",
+            "unable to find network with name or ID fx_default: network not found",
+        ] {
+            assert!(Fault::said(text).is_missing_network(), "{text}");
+        }
+        for text in [
+            "network with name fx_default already exists",
+            "network name fx_default already used: network already exists",
+        ] {
+            assert!(Fault::said(text).is_network_conflict(), "{text}");
+            assert!(!Fault::said(text).is_missing_network(), "{text}");
+        }
+        for text in [
+            "endpoint with name web already exists in network fx_back",
+            "container 4c1 is already connected to network \"fx_back\"",
+        ] {
+            assert!(Fault::said(text).is_connected_already(), "{text}");
+        }
+        for text in [
             "No such container: t0",
             "no container with name or ID \"t0\" found: no such container",
         ] {
             assert!(Fault::said(text).is_missing_container(), "{text}");
-        }
-    }
-
-    #[test]
-    fn refused_limits_are_told_from_other_refusals() {
-        for text in [
-            "Minimum memory limit allowed is 6MB",
-            "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available",
-            "runc: runc create failed: unable to start container process: error setting cgroup \
-             config for procHooks process: openat2 /sys/fs/cgroup/x/memory.max: no such file",
-            "crun: the requested cgroup controller `memory` is not available: OCI runtime error",
-        ] {
-            assert!(Fault::said(text).refuses_limit(), "{text}");
-        }
-        for text in [
-            "container init was OOM-killed (memory limit too low?)",
-            "no space left on device",
-            "exec: \"/bin/memory.max\": stat /bin/memory.max: no such file or directory",
-        ] {
-            assert!(!Fault::said(text).refuses_limit(), "{text}");
         }
     }
 }

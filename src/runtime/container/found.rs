@@ -1,17 +1,34 @@
 //! An engine's container as the agent knows it.
 
+use super::adopted::Adopted;
 use crate::{
-    model::{Name, UnixMs},
-    runtime::{Exit, Found, FoundStatus, LABEL_SPEC_HASH, LABEL_VERSION, LABEL_WORKLOAD},
+    model::{HealthStatus, Name, UnixMs},
+    runtime::{
+        Exit, Found, FoundStatus, ImageHealth, LABEL_SPEC_HASH, LABEL_VERSION, LABEL_WORKLOAD,
+    },
 };
+use bollard::models::{Health, HealthStatusEnum};
 use std::collections::HashMap;
 
-/// From a container's labels. `None` when it does not carry ours (or they were tampered with).
+/// From a container's labels, or from what was written down when it was taken over. `None` when
+/// it is not ours (or its labels were tampered with).
 pub(crate) fn found(
     handle: &str,
     labels: &HashMap<String, String>,
+    adopted: &Adopted,
     status: FoundStatus,
+    health: Option<ImageHealth>,
 ) -> Option<Found> {
+    if let Some(record) = adopted.get(handle) {
+        return Some(Found {
+            handle: record.id,
+            workload: record.workload,
+            version: record.version,
+            spec_hash: record.spec_hash,
+            status,
+            health,
+        });
+    }
     let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
     Some(Found {
         handle: handle.to_owned(),
@@ -19,7 +36,19 @@ pub(crate) fn found(
         version: label(LABEL_VERSION),
         spec_hash: label(LABEL_SPEC_HASH),
         status,
+        health,
     })
+}
+
+/// What an engine says that runs the image's HEALTHCHECK by itself. `None`: there is none.
+pub(crate) fn told_health(health: Option<&Health>) -> Option<ImageHealth> {
+    let status = match health?.status? {
+        HealthStatusEnum::STARTING => HealthStatus::Starting,
+        HealthStatusEnum::HEALTHY => HealthStatus::Healthy,
+        HealthStatusEnum::UNHEALTHY => HealthStatus::Unhealthy,
+        HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => return None,
+    };
+    Some(ImageHealth::Told(status))
 }
 
 /// Running, with the pid that engines give as 0 when there is none.
@@ -56,6 +85,7 @@ pub(crate) fn exited(
         code: code.and_then(|code| i32::try_from(code).ok()),
         out_of_memory,
         message,
+        detail: None,
     })
 }
 
@@ -74,14 +104,52 @@ mod tests {
 
     #[test]
     fn containers_of_others_are_not_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let adopted = Adopted::new(dir.path());
+        let found = |labels: &HashMap<String, String>| {
+            found("id", labels, &adopted, FoundStatus::Created, None)
+        };
         let mut labels = HashMap::new();
-        assert_eq!(found("id", &labels, FoundStatus::Created), None);
+        assert_eq!(found(&labels), None);
         labels.insert(LABEL_WORKLOAD.to_owned(), "Not A Name".to_owned());
-        assert_eq!(found("id", &labels, FoundStatus::Created), None);
+        assert_eq!(found(&labels), None);
         labels.insert(LABEL_WORKLOAD.to_owned(), "web".to_owned());
-        let ours = found("id", &labels, FoundStatus::Created).unwrap();
+        let ours = found(&labels).unwrap();
         assert_eq!(ours.workload.as_str(), "web");
         assert_eq!(ours.spec_hash, "");
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_over_is_ours_without_labels() {
+        let dir = tempfile::tempdir().unwrap();
+        let adopted = Adopted::new(dir.path());
+        let record = super::super::adopted::Record {
+            id: "id".to_owned(),
+            node: "n".parse().unwrap(),
+            workload: "web".parse().unwrap(),
+            version: "7".to_owned(),
+            spec_hash: "ab".to_owned(),
+        };
+        adopted.put(record).await.unwrap();
+        let ours = found("id", &HashMap::new(), &adopted, FoundStatus::Created, None).unwrap();
+        assert_eq!(
+            (ours.version.as_str(), ours.spec_hash.as_str()),
+            ("7", "ab")
+        );
+    }
+
+    #[test]
+    fn no_healthcheck_is_no_health() {
+        let health = |status| Health {
+            status: Some(status),
+            ..Health::default()
+        };
+        assert_eq!(told_health(None), None);
+        assert_eq!(told_health(Some(&health(HealthStatusEnum::NONE))), None);
+        assert_eq!(
+            told_health(Some(&health(HealthStatusEnum::UNHEALTHY))),
+            Some(ImageHealth::Told(HealthStatus::Unhealthy))
+        );
     }
 
     #[test]

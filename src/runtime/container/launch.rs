@@ -10,11 +10,25 @@
 //! | the name is taken, by ours with another spec | remove that one |
 //! | the name is taken by a stranger | refuse |
 //! | a limit cannot be enforced | leave the limit out and say so |
+//! | a network has just been taken away | make it again, once |
+//!
+//! A workload that takes over a container which is there already ([`super::foreign::adopt`]) is
+//! made only where that is not so.
 
 use super::{
-    body::{self, Container, Limits},
+    adopted::Adopted,
+    body::{self, Container},
+    calls,
     fault::Fault,
-    sentence::{About, explain, shortened},
+    foreign::{
+        Listed,
+        adopt::{self, Outcome},
+    },
+    limits::{self, Limits},
+    networks::{self, Networks},
+    placed::Placed,
+    plain,
+    sentence::{About, explain},
 };
 use crate::{
     model::{PullPolicy, Run, RuntimeKind},
@@ -26,21 +40,41 @@ use crate::{
 use bollard::models::{ContainerCreateBody, ContainerCreateResponse};
 use std::{
     collections::{BTreeSet, HashMap},
+    path::Path,
     sync::{Mutex, PoisonError},
 };
 use tokio::sync::mpsc::UnboundedSender;
 
 /// More tries than there are answers to give.
-const TRIES: u32 = 8;
+const TRIES: u32 = 16;
 /// Names of launches that were prepared and not launched; more than any node runs.
 const PREPARED_LIMIT: usize = 1024;
+
+/// A container as far as one must know whose it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Named {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its name, without a slash in front.
+    pub(crate) name: String,
+    /// Its labels.
+    pub(crate) labels: HashMap<String, String>,
+}
 
 /// The calls that a launch is made of.
 pub(crate) trait Engine: Sync {
     /// Which.
     fn kind(&self) -> RuntimeKind;
+    /// Where it speaks Docker's API.
+    fn socket(&self) -> &Path;
     /// Launches whose image is fresh already.
     fn prepared(&self) -> &Prepared;
+    /// Files of workloads.
+    fn placed(&self) -> &Placed;
+    /// Containers that were taken over.
+    fn adopted(&self) -> &Adopted;
+    /// Networks of workloads.
+    fn networks(&self) -> &Networks;
     /// Makes a container.
     fn create(
         &self,
@@ -49,13 +83,17 @@ pub(crate) trait Engine: Sync {
     ) -> impl Future<Output = Result<ContainerCreateResponse, Fault>> + Send;
     /// Starts one; running already is no fault.
     fn start_made(&self, id: &str) -> impl Future<Output = Result<(), Fault>> + Send;
-    /// Id and labels of the one that has this name.
-    fn named(
+    /// The one that has this name or id.
+    fn named(&self, name: &str) -> impl Future<Output = Result<Named, Fault>> + Send;
+    /// Ends one, with SIGKILL after `timeout_ms`; ended or gone already is no fault.
+    fn end(&self, id: &str, timeout_ms: u64) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Kills and removes one; gone is no fault. `volumes`: those without a name go with it.
+    fn discard(&self, id: &str, volumes: bool) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// All containers, whosoever; `announced`: only those with the label that announces them.
+    fn all_listed(
         &self,
-        name: &str,
-    ) -> impl Future<Output = Result<(String, HashMap<String, String>), Fault>> + Send;
-    /// Kills and removes one; gone is no fault.
-    fn discard(&self, id: &str) -> impl Future<Output = Result<(), Fault>> + Send;
+        announced: bool,
+    ) -> impl Future<Output = Result<Vec<Listed>, Fault>> + Send;
     /// Fetches an image.
     fn fetch(
         &self,
@@ -132,18 +170,30 @@ pub(crate) async fn launch<E: Engine>(
     let name = launch.container_name();
     let policy = policy(launch);
     let mut warnings = body::warnings(&launch.workload);
-    let mut limits = Limits::All;
+    if let Some(theirs) = &launch.workload.adopt {
+        match adopt::take_over(engine, launch, theirs, progress).await? {
+            Outcome::Taken(launched) => return Ok(launched),
+            Outcome::MakeOne(warning) => warnings.extend(warning),
+        }
+    }
+    let mut limits = Limits::all();
     let mut fetched = false;
     if policy == PullPolicy::Always && !engine.prepared().take(&name) {
         warnings.extend(refresh(engine, image, progress).await?);
         fetched = true;
     }
     let _ = progress.send(Progress::Starting);
+    engine.placed().place(launch).await?;
+    let placed = engine.placed().paths(launch);
+    let make_networks = || async {
+        let made = networks::make(engine, launch).await;
+        made.map_err(|fault| explain(&fault, &about(engine, launch)))
+    };
+    make_networks().await?;
+    let mut networks_made_again = false;
     for _ in 0..TRIES {
-        let made = match engine
-            .create(&name, body::body(launch, engine.kind(), limits)?)
-            .await
-        {
+        let body = body::body(launch, engine.kind(), limits, &placed)?;
+        let made = match engine.create(&name, body).await {
             Ok(made) => made,
             Err(fault) if fault.is_missing_image() && !fetched => {
                 if policy == PullPolicy::Never {
@@ -161,13 +211,26 @@ pub(crate) async fn launch<E: Engine>(
                 },
                 None => continue,
             },
+            Err(fault)
+                if fault.is_missing_network()
+                    && !networks_made_again
+                    && networks::are_made(launch) =>
+            {
+                networks_made_again = true;
+                make_networks().await?;
+                continue;
+            }
             Err(fault) => {
-                limits = less(&fault, launch, limits, &mut warnings)
+                limits = limits::less(&fault, &launch.workload, limits, &mut warnings)
                     .ok_or_else(|| explain(&fault, &about(engine, launch)))?;
                 continue;
             }
         };
-        match engine.start_made(&made.id).await {
+        let begun = async {
+            networks::join(engine, launch, &made.id).await?;
+            engine.start_made(&made.id).await
+        };
+        match begun.await {
             Ok(()) => {
                 warnings.extend(
                     made.warnings
@@ -182,10 +245,16 @@ pub(crate) async fn launch<E: Engine>(
             }
             Err(fault) => {
                 // What never ran is of no use to anybody; its name must be free for the next try.
-                if let Err(left) = engine.discard(&made.id).await {
+                if let Err(left) = engine.discard(&made.id, true).await {
                     tracing::debug!(container = made.id, ?left, "container not removed");
                 }
-                limits = less(&fault, launch, limits, &mut warnings)
+                if fault.is_missing_network() && !networks_made_again && networks::are_made(launch)
+                {
+                    networks_made_again = true;
+                    make_networks().await?;
+                    continue;
+                }
+                limits = limits::less(&fault, &launch.workload, limits, &mut warnings)
                     .ok_or_else(|| explain(&fault, &about(engine, launch)))?;
             }
         }
@@ -205,10 +274,13 @@ async fn fetch<E: Engine>(
     let reference = Reference::parse(image)?;
     tracing::info!(runtime = %engine.kind(), image, "fetching image");
     engine.fetch(&reference, progress).await?;
-    let (Ok(Some(of_image)), Ok(of_node)) = (
-        engine.image_architecture(reference.full()).await,
-        engine.architecture().await,
-    ) else {
+    let of_image = match engine.image_architecture(reference.full()).await {
+        Ok(of_image) => of_image,
+        // A stream of progress may end without a word when the engine does.
+        Err(fault @ Fault::Unreachable(_)) => return Err(plain(engine.kind(), "", fault)),
+        Err(_) => None,
+    };
+    let (Some(of_image), Ok(of_node)) = (of_image, engine.architecture().await) else {
         // Nobody knows; the start will tell.
         return Ok(());
     };
@@ -247,6 +319,41 @@ async fn refresh<E: Engine>(
     }
 }
 
+/// [`crate::runtime::Runtime::remove`] of both engines.
+pub(crate) async fn remove<E: Engine>(engine: &E, handle: &str) -> Result<(), RuntimeError> {
+    let said = |fault: Fault| plain(engine.kind(), handle, fault);
+    let is_adopted = engine.adopted().has(handle);
+    let name = match engine.placed().has_any() {
+        // Nobody can tell it any more afterwards.
+        true => engine.named(handle).await.ok().map(|there| there.name),
+        false => None,
+    };
+    // Volumes of a container that was taken over are not ours.
+    engine.discard(handle, !is_adopted).await.map_err(said)?;
+    engine.networks().sweep_later(engine.socket());
+    engine.adopted().forget(handle).await;
+    if let Some(name) = name {
+        engine.placed().remove(&name).await;
+    }
+    Ok(())
+}
+
+/// [`crate::runtime::Runtime::reload`] of both engines.
+pub(crate) async fn reload<E: Engine>(
+    engine: &E,
+    handle: &str,
+    launch: &Launch,
+) -> Result<bool, RuntimeError> {
+    if !engine.placed().place(launch).await? {
+        return Ok(false);
+    }
+    if let Some(signal) = launch.workload.reload {
+        let sent = calls::signal(engine.socket(), handle, signal.as_str()).await;
+        sent.map_err(|fault| plain(engine.kind(), handle, fault))?;
+    }
+    Ok(true)
+}
+
 /// What to do about a name that is taken: `Some` is to be used, `None` means create again.
 async fn settle<E: Engine>(
     engine: &E,
@@ -254,12 +361,12 @@ async fn settle<E: Engine>(
     name: &str,
 ) -> Result<Option<String>, RuntimeError> {
     let of = |fault: Fault| explain(&fault, &about(engine, launch));
-    let (id, labels) = match engine.named(name).await {
-        Ok(found) => found,
+    let there = match engine.named(name).await {
+        Ok(there) => there,
         Err(fault) if fault.is_missing_container() => return Ok(None),
         Err(fault) => return Err(of(fault)),
     };
-    let is = |key: &str, value: &str| labels.get(key).is_some_and(|label| label == value);
+    let is = |key: &str, value: &str| there.labels.get(key).is_some_and(|label| label == value);
     if !is(LABEL_NODE, launch.node.as_str()) || !is(LABEL_WORKLOAD, launch.workload.name.as_str()) {
         return Err(RuntimeError::Refused(format!(
             "a container that fleetctl did not make has the name `{name}`; remove it with `{} rm \
@@ -268,33 +375,10 @@ async fn settle<E: Engine>(
         )));
     }
     if is(LABEL_SPEC_HASH, &launch.spec_hash) {
-        return Ok(Some(id));
+        return Ok(Some(there.id));
     }
-    engine.discard(&id).await.map_err(of)?;
+    engine.discard(&there.id, true).await.map_err(of)?;
     Ok(None)
-}
-
-/// The next weaker limits, with a warning, when it was the limits that were refused.
-fn less(
-    fault: &Fault,
-    launch: &Launch,
-    limits: Limits,
-    warnings: &mut Vec<String>,
-) -> Option<Limits> {
-    if limits == Limits::None || !body::has_limits(&launch.workload) || !fault.refuses_limit() {
-        return None;
-    }
-    if limits == Limits::All && fault.refuses_swap_limit() {
-        return Some(Limits::WithoutSwap);
-    }
-    let Fault::Said { text, .. } = fault else {
-        return None;
-    };
-    warnings.push(format!(
-        "its limits of memory and processors are not enforced on this node: {}",
-        shortened(text)
-    ));
-    Some(Limits::None)
 }
 
 /// Nobody asked for a limit of swap by itself, so nobody misses it.
@@ -305,7 +389,7 @@ fn is_worth_saying(warning: &str) -> bool {
 fn policy(launch: &Launch) -> PullPolicy {
     match &launch.workload.run {
         Run::Container { pull, .. } => *pull,
-        Run::Process { .. } => PullPolicy::Never,
+        Run::Process { .. } | Run::Python { .. } => PullPolicy::Never,
     }
 }
 

@@ -3,21 +3,36 @@
 //! | module | what |
 //! |---|---|
 //! | [`body`] | a [`Launch`](super::Launch) as the body of the engine's create call |
+//! | [`limits`] | which limits are asked for, and what follows when one is refused |
+//! | [`placed`] | files of workloads on the node |
+//! | [`networks`] | networks that workloads bring with them |
 //! | [`launch`] | create, start, and what to do when that does not go straight |
+//! | [`exec`] | one more program in a container, and its end |
+//! | [`foreign`], [`adopted`] | containers of others: told, taken over, written down |
+//! | [`calls`] | single calls in Docker's words |
 //! | [`fault`] | what an engine answered when it did not do it |
 //! | [`sentence`] | a fault as a sentence for people |
 //! | [`found`] | an engine's container as [`Found`](super::Found) |
+//! | [`pids`] | which process a container's first one is, for reading its use of the machine |
 //! | [`line`] | an engine's log lines as [`LogLine`](crate::model::LogLine) |
 //! | [`watch`] | the stream of events, for ever |
 //!
 //! Docker's API is spoken with `bollard`; Podman has the same API, not complete and not without
 //! faults, beside its own one. Nothing here decides anything: that is the supervisor's.
 
+pub(crate) mod adopted;
 pub(crate) mod body;
+pub(crate) mod calls;
+pub(crate) mod exec;
 pub(crate) mod fault;
+pub(crate) mod foreign;
 pub(crate) mod found;
 pub(crate) mod launch;
+pub(crate) mod limits;
 pub(crate) mod line;
+pub(crate) mod networks;
+pub(crate) mod pids;
+pub(crate) mod placed;
 pub(crate) mod sentence;
 pub(crate) mod watch;
 

@@ -36,30 +36,32 @@ pub(crate) trait Watched: Sync {
     fn kind(&self) -> RuntimeKind;
     /// Asks the engine something short, so that one that hangs is not taken for a quiet one.
     fn answers(&self) -> impl Future<Output = Result<(), Fault>> + Send;
-    /// Asks for the events of everything that carries our labels.
+    /// Asks for the events of everything that is ours.
     fn happenings(&self) -> Result<Happenings<'_>, Fault>;
 }
+
+/// Those actions, for engines that can pick them.
+pub(crate) const ACTIONS: [&str; 12] = [
+    "start",
+    "die",
+    "died",
+    "stop",
+    "kill",
+    "oom",
+    "destroy",
+    "remove",
+    "health_status",
+    "pause",
+    "unpause",
+    "cleanup",
+];
 
 /// True for the actions after which an instance may look different. Docker and Podman, in that
 /// order, say `die` and `died`, `destroy` and `remove`; an action may have a detail behind a
 /// colon, as in `health_status: healthy`.
 pub(crate) fn changes_something(action: &str) -> bool {
     let action = action.split(':').next().unwrap_or(action);
-    matches!(
-        action,
-        "start"
-            | "die"
-            | "died"
-            | "stop"
-            | "kill"
-            | "oom"
-            | "destroy"
-            | "remove"
-            | "health_status"
-            | "pause"
-            | "unpause"
-            | "cleanup"
-    )
+    ACTIONS.contains(&action)
 }
 
 /// Sends events until the receiver is gone.

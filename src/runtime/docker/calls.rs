@@ -6,12 +6,17 @@ use crate::{
     runtime::{
         Found, FoundStatus, Progress, RuntimeError,
         container::{
-            CALL_LIMIT, START_LIMIT, connect,
+            CALL_LIMIT, START_LIMIT,
+            adopted::Adopted,
+            calls as compat, connect,
             fault::Fault,
-            found::{exited, found, running},
-            launch::{Engine, Prepared},
+            foreign::{LABEL_DISCOVER, Listed},
+            found::{exited, found, running, told_health},
+            launch::{Engine, Named, Prepared},
             limited,
             line::rfc3339_ns,
+            networks::Networks,
+            placed::Placed,
             sentence::explain_pull,
         },
         pull::{self, Credential, LayerProgress, Reference},
@@ -20,15 +25,16 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bollard::{
     models::{
-        ContainerCreateBody, ContainerCreateResponse, ContainerStateStatusEnum, SystemVersion,
+        ContainerCreateBody, ContainerCreateResponse, ContainerStateStatusEnum,
+        ContainerSummaryStateEnum, SystemVersion,
     },
     query_parameters::{
-        CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
+        CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
         RemoveContainerOptionsBuilder, RemoveImageOptions, StartContainerOptions,
     },
 };
 use hyper::header::{HeaderName, HeaderValue};
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 
 impl Docker {
@@ -39,9 +45,7 @@ impl Docker {
 
     /// `None` when it is not ours, or is going away at this moment.
     pub(super) async fn looked_at(&self, handle: &str) -> Result<Option<Found>, Fault> {
-        let docker = connect(&self.socket)?;
-        let call = docker.inspect_container(handle, None::<InspectContainerOptions>);
-        let inspected = limited(CALL_LIMIT, call).await?;
+        let inspected = compat::inspect(&self.socket, handle).await?;
         let labels = inspected
             .config
             .and_then(|config| config.labels)
@@ -63,11 +67,12 @@ impl Docker {
             ),
             _ => return Ok(None),
         };
-        Ok(found(
-            inspected.id.as_deref().unwrap_or(handle),
-            &labels,
-            status,
-        ))
+        let id = inspected.id.as_deref().unwrap_or(handle);
+        if let FoundStatus::Running { pid: Some(pid), .. } = status {
+            self.pids.note(id, pid);
+        }
+        let health = told_health(state.health.as_ref());
+        Ok(found(id, &labels, &self.adopted, status, health))
     }
 
     async fn pulled(
@@ -92,7 +97,8 @@ impl Docker {
             .build();
         let mut layers = LayerProgress::new(progress);
         let steps = Box::pin(docker.create_image(Some(options), None, None));
-        pull::drain(steps, pull::STALL_LIMIT, |step| {
+        let alive = || limited_ping(&self.socket);
+        pull::drain(steps, pull::STALL_LIMIT, alive, |step| {
             let detail = step.progress_detail.unwrap_or_default();
             let (id, status) = (step.id.unwrap_or_default(), step.status.unwrap_or_default());
             layers.step(&id, &status, detail.current, detail.total);
@@ -108,6 +114,12 @@ impl Docker {
             Err(fault) => Err(fault),
         }
     }
+}
+
+/// Whether it still answers at all.
+async fn limited_ping(socket: &Path) -> Result<(), Fault> {
+    let docker = connect(socket)?;
+    limited(CALL_LIMIT, docker.ping()).await.map(drop)
 }
 
 /// JSON in the URL-safe alphabet, as Docker's documentation asks for.
@@ -132,8 +144,24 @@ impl Engine for Docker {
         KIND
     }
 
+    fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     fn prepared(&self) -> &Prepared {
         &self.prepared
+    }
+
+    fn placed(&self) -> &Placed {
+        &self.placed
+    }
+
+    fn adopted(&self) -> &Adopted {
+        &self.adopted
+    }
+
+    fn networks(&self) -> &Networks {
+        &self.networks
     }
 
     async fn create(
@@ -155,23 +183,53 @@ impl Engine for Docker {
         }
     }
 
-    async fn named(&self, name: &str) -> Result<(String, HashMap<String, String>), Fault> {
-        let docker = connect(&self.socket)?;
-        let call = docker.inspect_container(name, None::<InspectContainerOptions>);
-        let inspected = limited(CALL_LIMIT, call).await?;
-        let labels = inspected
-            .config
-            .and_then(|config| config.labels)
-            .unwrap_or_default();
-        Ok((inspected.id.unwrap_or_else(|| name.to_owned()), labels))
+    async fn named(&self, name: &str) -> Result<Named, Fault> {
+        let inspected = compat::inspect(&self.socket, name).await?;
+        let written = inspected.name.unwrap_or_default();
+        Ok(Named {
+            id: inspected.id.unwrap_or_else(|| name.to_owned()),
+            name: written.trim_start_matches('/').to_owned(),
+            labels: inspected
+                .config
+                .and_then(|config| config.labels)
+                .unwrap_or_default(),
+        })
     }
 
-    async fn discard(&self, id: &str) -> Result<(), Fault> {
+    async fn end(&self, id: &str, timeout_ms: u64) -> Result<(), Fault> {
+        compat::stop(&self.socket, id, timeout_ms).await
+    }
+
+    async fn all_listed(&self, announced: bool) -> Result<Vec<Listed>, Fault> {
+        let docker = connect(&self.socket)?;
+        let filters = match announced {
+            true => HashMap::from([("label", vec![format!("{LABEL_DISCOVER}=true")])]),
+            false => HashMap::new(),
+        };
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let summaries = limited(CALL_LIMIT, docker.list_containers(Some(options))).await?;
+        let listed = summaries.into_iter().filter_map(|summary| {
+            Some(Listed {
+                name: super::name_of(summary.names.as_ref())?,
+                id: summary.id?,
+                image: summary.image.unwrap_or_default(),
+                running: summary.state == Some(ContainerSummaryStateEnum::RUNNING),
+                labels: summary.labels.unwrap_or_default(),
+                pod: None,
+            })
+        });
+        Ok(listed.collect())
+    }
+
+    async fn discard(&self, id: &str, volumes: bool) -> Result<(), Fault> {
         let docker = connect(&self.socket)?;
         // `v` removes unnamed volumes only; named ones stay.
         let options = RemoveContainerOptionsBuilder::new()
             .force(true)
-            .v(true)
+            .v(volumes)
             .build();
         let call = docker.remove_container(id, Some(options));
         match limited(START_LIMIT, call).await {

@@ -9,7 +9,7 @@ use crate::{
     runtime::container::{
         CALL_LIMIT, connect,
         fault::Fault,
-        line::{follow_of, stamped, tail_of},
+        line::{LastLines, Times, asked_for, follow_of, is_wanted, stamped},
     },
 };
 use bollard::{container::LogOutput, query_parameters::LogsOptionsBuilder};
@@ -35,10 +35,12 @@ pub(super) async fn send(
         .stderr(true)
         .timestamps(true)
         .follow(follow.is_some())
-        .tail(&tail_of(query).to_string());
+        .tail(&asked_for(query));
     if let Some(since_ns) = query.since_ns {
         options = options.since(i32::try_from(since_ns / 1_000_000_000).unwrap_or(i32::MAX));
     }
+    let mut last = LastLines::of(query);
+    let mut times = Times::default();
     let mut stream = docker.logs(handle, Some(options.build()));
     loop {
         let item = if follow.is_some() {
@@ -58,7 +60,7 @@ pub(super) async fn send(
             }
         };
         let (from, bytes) = match item {
-            None => return Ok(()),
+            None => break,
             Some(Err(error)) => return Err(error.into()),
             Some(Ok(LogOutput::StdErr { message })) => (LogStream::Stderr, message),
             Some(Ok(LogOutput::StdOut { message } | LogOutput::Console { message })) => {
@@ -69,14 +71,20 @@ pub(super) async fn send(
         let Some(line) = stamped(from, &bytes) else {
             continue;
         };
-        if query
-            .since_ns
-            .is_some_and(|since_ns| line.time_ns <= since_ns)
-        {
+        let line = times.apart(line);
+        if !is_wanted(query, &line) {
             continue;
         }
-        if lines.send(line).await.is_err() {
+        if let Some(last) = &mut last {
+            last.push(line);
+        } else if lines.send(line).await.is_err() {
             return Ok(());
         }
     }
+    for line in last.into_iter().flat_map(LastLines::into_lines) {
+        if lines.send(line).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
 }

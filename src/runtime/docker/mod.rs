@@ -15,24 +15,37 @@ mod logs;
 pub use super::pull::{CredentialsError, RegistryCredentials};
 
 use super::{
-    Found, Launch, Launched, Progress, Runtime, RuntimeError, RuntimeEvent,
+    ExecFeed, ExecOutput, Found, ImageHealth, Launch, Launched, Progress, Runtime, RuntimeError,
+    RuntimeEvent, Usage,
     container::{
-        CALL_LIMIT, connect,
+        CALL_LIMIT,
+        adopted::Adopted,
+        calls as compat, connect, exec,
         fault::Fault,
+        foreign,
+        found::told_health,
         launch::{self, Engine, Prepared},
-        limited, plain, stop_seconds,
+        limited,
+        networks::Networks,
+        pids::Pids,
+        placed::Placed,
+        plain,
+        sentence::shortened,
         watch::{self, Happenings, Watched},
     },
 };
 use crate::{
-    model::{LogLine, LogQuery, Name, RuntimeKind},
+    model::{ExecSpec, HealthStatus, LogLine, LogQuery, Name, RuntimeKind, Unmanaged},
     runtime::LABEL_NODE,
 };
-use bollard::query_parameters::{
-    EventsOptionsBuilder, ListContainersOptionsBuilder, StopContainerOptionsBuilder,
-};
+use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{Semaphore, mpsc};
 
 const KIND: RuntimeKind = RuntimeKind::Docker;
@@ -44,44 +57,71 @@ pub struct Docker {
     credentials: Arc<RegistryCredentials>,
     pulls: Arc<Semaphore>,
     prepared: Prepared,
+    placed: Placed,
+    adopted: Adopted,
+    networks: Networks,
+    pids: Pids,
 }
 
 impl Docker {
     /// No I/O: that the engine answers is for [`Runtime::version`] to tell. `pulls` has as many
-    /// permits as images may be fetched at a time, over all runtimes of the node.
+    /// permits as images may be fetched at a time, over all runtimes of the node. `place` is a
+    /// directory of the agent's for this engine alone.
     pub fn new(
         socket: PathBuf,
         credentials: Arc<RegistryCredentials>,
         pulls: Arc<Semaphore>,
+        place: PathBuf,
     ) -> Docker {
         Docker {
             socket,
             credentials,
             pulls,
             prepared: Prepared::default(),
+            placed: Placed::new(&place),
+            adopted: Adopted::new(&place),
+            networks: Networks::default(),
+            pids: Pids::default(),
         }
     }
 
     async fn listed(&self, node: &Name) -> Result<Vec<Found>, Fault> {
         let docker = connect(&self.socket)?;
+        let before = self.placed.before_listing();
         let filters = HashMap::from([("label", vec![format!("{LABEL_NODE}={node}")])]);
         let options = ListContainersOptionsBuilder::new()
             .all(true)
             .filters(&filters)
             .build();
         let summaries = limited(CALL_LIMIT, docker.list_containers(Some(options))).await?;
-        let mut all = Vec::with_capacity(summaries.len());
+        let names = summaries
+            .iter()
+            .filter_map(|summary| name_of(summary.names.as_ref()));
+        let names: BTreeSet<String> = names.collect();
+        let adopted = self.adopted.of(node).into_iter().map(|record| record.id);
+        let labelled = summaries.into_iter().filter_map(|summary| summary.id);
+        let mut all = Vec::new();
         // A summary has neither pid nor exit code; an inspect costs 0.3 ms.
-        for id in summaries.into_iter().filter_map(|summary| summary.id) {
+        for id in labelled.chain(adopted) {
             match self.looked_at(&id).await {
                 Ok(found) => all.extend(found),
                 // It went away in between.
-                Err(fault) if fault.is_missing_container() => {}
+                Err(fault) if fault.is_missing_container() => self.adopted.forget(&id).await,
                 Err(fault) => return Err(fault),
             }
         }
+        self.placed.sweep(before, &names).await;
         Ok(all)
     }
+}
+
+/// Docker writes a slash in front; a name with more of them is of a link.
+fn name_of(names: Option<&Vec<String>>) -> Option<String> {
+    let names = names?.iter().filter_map(|name| name.strip_prefix('/'));
+    names
+        .into_iter()
+        .find(|name| !name.contains('/'))
+        .map(str::to_owned)
 }
 
 impl Watched for Docker {
@@ -96,17 +136,23 @@ impl Watched for Docker {
 
     fn happenings(&self) -> Result<Happenings<'_>, Fault> {
         let docker = connect(&self.socket)?;
+        // Not by label: containers that were taken over have none of ours.
         let filters = HashMap::from([
             ("type", vec!["container".to_owned()]),
-            ("label", vec![LABEL_NODE.to_owned()]),
+            ("event", watch::ACTIONS.map(str::to_owned).to_vec()),
         ]);
         let options = EventsOptionsBuilder::new().filters(&filters).build();
         let stream = docker.events(Some(options)).filter_map(|event| {
             let happening = match event {
                 Ok(event) => {
                     let action = event.action.unwrap_or_default();
-                    let id = event.actor.and_then(|actor| actor.id);
-                    id.filter(|_| watch::changes_something(&action)).map(Ok)
+                    let actor = event.actor.unwrap_or_default();
+                    let labels = actor.attributes.unwrap_or_default();
+                    let id = actor.id.filter(|id| {
+                        let ours = labels.contains_key(LABEL_NODE) || self.adopted.has(id);
+                        ours && watch::changes_something(&action)
+                    });
+                    id.map(Ok)
                 }
                 Err(error) => Some(Err(Fault::from(error))),
             };
@@ -179,28 +225,14 @@ impl Runtime for Docker {
         timeout_ms: u64,
     ) -> BoxFuture<'a, Result<(), RuntimeError>> {
         async move {
-            let seconds = stop_seconds(timeout_ms);
-            let limit = Duration::from_secs(u64::from(seconds)) + CALL_LIMIT;
-            let options = StopContainerOptionsBuilder::new().t(seconds as i32).build();
-            let stopped = async {
-                let docker = connect(&self.socket)?;
-                limited(limit, docker.stop_container(handle, Some(options))).await
-            };
-            match stopped.await {
-                Err(fault) if fault.is_missing_container() || fault.is_unchanged() => Ok(()),
-                outcome => outcome.map_err(|f| plain(KIND, handle, f)),
-            }
+            let ended = self.end(handle, timeout_ms).await;
+            ended.map_err(|f| plain(KIND, handle, f))
         }
         .boxed()
     }
 
     fn remove<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        async move {
-            self.discard(handle)
-                .await
-                .map_err(|f| plain(KIND, handle, f))
-        }
-        .boxed()
+        launch::remove(self, handle).boxed()
     }
 
     fn logs<'a>(
@@ -215,6 +247,63 @@ impl Runtime for Docker {
                 .map_err(|f| plain(KIND, handle, f))
         }
         .boxed()
+    }
+
+    fn exec<'a>(
+        &'a self,
+        handle: &'a str,
+        exec: &'a ExecSpec,
+        output: mpsc::Sender<ExecOutput>,
+        feed: Option<mpsc::Receiver<ExecFeed>>,
+    ) -> BoxFuture<'a, Result<i32, RuntimeError>> {
+        exec::run(&self.socket, KIND, handle, exec, output, feed).boxed()
+    }
+
+    fn probe_image<'a>(
+        &'a self,
+        handle: &'a str,
+        timeout_ms: u64,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            // Docker runs it by itself; what it made of it last is all there is to ask for.
+            let limit = Duration::from_millis(timeout_ms).min(CALL_LIMIT);
+            let asked = limited(limit, compat::inspect(&self.socket, handle)).await;
+            let inspected = asked.map_err(|f| plain(KIND, handle, f).to_string())?;
+            let health = inspected.state.and_then(|state| state.health);
+            match told_health(health.as_ref()) {
+                Some(ImageHealth::Told(HealthStatus::Unhealthy)) => {}
+                Some(_) => return Ok(()),
+                None => return Err("its image has no HEALTHCHECK".to_owned()),
+            }
+            let log = health.and_then(|health| health.log).unwrap_or_default();
+            let last = log.last().and_then(|last| last.output.as_deref());
+            Err(shortened(last.unwrap_or_default()))
+        }
+        .boxed()
+    }
+
+    fn reload<'a>(
+        &'a self,
+        handle: &'a str,
+        launch: &'a Launch,
+    ) -> BoxFuture<'a, Result<bool, RuntimeError>> {
+        launch::reload(self, handle, launch).boxed()
+    }
+
+    fn usage<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Option<Usage>> {
+        async move {
+            if let Some(usage) = self.pids.usage(handle) {
+                return Some(usage);
+            }
+            // Looking at it notes its pid.
+            self.inspect(handle).await.ok()?;
+            self.pids.usage(handle)
+        }
+        .boxed()
+    }
+
+    fn unmanaged(&self, whole: bool) -> BoxFuture<'_, Result<Vec<Unmanaged>, RuntimeError>> {
+        foreign::unmanaged(self, whole).boxed()
     }
 
     fn watch(&self, events: mpsc::Sender<RuntimeEvent>) -> BoxFuture<'_, ()> {

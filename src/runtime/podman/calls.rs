@@ -2,15 +2,20 @@
 
 use super::{KIND, Podman};
 use crate::{
-    model::RuntimeKind,
+    model::{Name, RuntimeKind},
     runtime::{
-        Exit, Found, FoundStatus, Progress, RuntimeError,
+        Exit, Found, FoundStatus, LABEL_NODE, Progress, RuntimeError,
         container::{
-            CALL_LIMIT, START_LIMIT, connect,
+            CALL_LIMIT, START_LIMIT,
+            adopted::Adopted,
+            calls as compat, connect,
             fault::Fault,
+            foreign::{LABEL_DISCOVER, Listed},
             found::{exited, found, mib, running},
-            launch::{Engine, Prepared},
+            launch::{Engine, Named, Prepared},
             limited,
+            networks::Networks,
+            placed::Placed,
             sentence::explain_pull,
         },
         pull::{self, Credential, Reference},
@@ -24,21 +29,44 @@ use podman_api::{
     models::ListContainer,
     opts::{ContainerDeleteOpts, ContainerListFilter, ContainerListOpts, PullOpts, RegistryAuth},
 };
-use std::{collections::HashMap, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 
 /// SIGKILL, by us, by somebody, or by the kernel.
 const KILLED: i32 = 137;
 
 impl Podman {
-    /// Everything that `filter` matches and that is ours, also what ended.
-    pub(super) async fn listed(&self, filter: ContainerListFilter) -> Result<Vec<Found>, Fault> {
+    /// Everything of `node`, also what ended and what was taken over.
+    pub(super) async fn listed_of(&self, node: &Name) -> Result<Vec<Found>, Fault> {
+        let before = self.placed.before_listing();
+        let ours = ContainerListFilter::LabelKeyVal(LABEL_NODE.to_owned(), node.to_string());
+        let (mut all, names) = self.listed(ours).await?;
+        for record in self.adopted.of(node) {
+            let one = ContainerListFilter::Id(record.id.as_str().into());
+            let (found, names) = self.listed(one).await?;
+            if names.is_empty() {
+                self.adopted.forget(&record.id).await;
+            }
+            all.extend(found.into_iter().filter(|found| found.handle == record.id));
+        }
+        self.placed.sweep(before, &names).await;
+        Ok(all)
+    }
+
+    /// Everything that `filter` matches and that is ours, also what ended; and the names of all
+    /// that it matches.
+    pub(super) async fn listed(
+        &self,
+        filter: ContainerListFilter,
+    ) -> Result<(Vec<Found>, BTreeSet<String>), Fault> {
         let options = ContainerListOpts::builder()
             .all(true)
             .filter([filter])
             .build();
         let containers = self.libpod.containers();
         let listed = limited(CALL_LIMIT, containers.list(&options)).await?;
+        let names = listed.iter().flat_map(|one| one.names.iter().flatten());
+        let names: BTreeSet<String> = names.cloned().collect();
         let mut all = Vec::with_capacity(listed.len());
         for container in listed {
             let Some(id) = container.id.clone() else {
@@ -47,9 +75,20 @@ impl Podman {
             let Some(status) = self.status_of(&id, &container).await? else {
                 continue;
             };
-            all.extend(found(&id, &container.labels.unwrap_or_default(), status));
+            if let FoundStatus::Running { pid: Some(pid), .. } = status {
+                self.pids.note(&id, pid);
+            }
+            let labels = container.labels.unwrap_or_default();
+            let Some(mut found) = found(&id, &labels, &self.adopted, status, None) else {
+                continue;
+            };
+            found.health = match self.healthchecks.of(&self.libpod, &id).await {
+                Err(fault) if fault.is_missing_container() => continue,
+                health => health?,
+            };
+            all.push(found);
         }
-        Ok(all)
+        Ok((all, names))
     }
 
     /// `None` when it is going away.
@@ -116,6 +155,7 @@ fn suspected(limit: Option<i64>) -> Exit {
         code: Some(KILLED),
         out_of_memory: limit.is_some(),
         message: Some(message),
+        detail: None,
     }
 }
 
@@ -124,8 +164,24 @@ impl Engine for Podman {
         KIND
     }
 
+    fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     fn prepared(&self) -> &Prepared {
         &self.prepared
+    }
+
+    fn placed(&self) -> &Placed {
+        &self.placed
+    }
+
+    fn adopted(&self) -> &Adopted {
+        &self.adopted
+    }
+
+    fn networks(&self) -> &Networks {
+        &self.networks
     }
 
     async fn create(
@@ -146,24 +202,59 @@ impl Engine for Podman {
         }
     }
 
-    async fn named(&self, name: &str) -> Result<(String, HashMap<String, String>), Fault> {
+    async fn named(&self, name: &str) -> Result<Named, Fault> {
         let container = self.libpod.containers().get(name);
         let inspected = limited(CALL_LIMIT, container.inspect()).await?;
-        let labels = inspected
-            .config
-            .and_then(|config| config.labels)
-            .unwrap_or_default();
-        Ok((inspected.id.unwrap_or_else(|| name.to_owned()), labels))
+        Ok(Named {
+            id: inspected.id.unwrap_or_else(|| name.to_owned()),
+            name: inspected.name.unwrap_or_default(),
+            labels: inspected
+                .config
+                .and_then(|config| config.labels)
+                .unwrap_or_default(),
+        })
     }
 
-    async fn discard(&self, id: &str) -> Result<(), Fault> {
+    async fn end(&self, id: &str, timeout_ms: u64) -> Result<(), Fault> {
+        self.note_end(id);
+        compat::stop(&self.socket, id, timeout_ms).await
+    }
+
+    async fn all_listed(&self, announced: bool) -> Result<Vec<Listed>, Fault> {
+        let mut options = ContainerListOpts::builder().all(true);
+        if announced {
+            let label =
+                ContainerListFilter::LabelKeyVal(LABEL_DISCOVER.to_owned(), "true".to_owned());
+            options = options.filter([label]);
+        }
+        let options = options.build();
+        let containers = self.libpod.containers();
+        let listed = limited(CALL_LIMIT, containers.list(&options)).await?;
+        let listed = listed
+            .into_iter()
+            // What holds a pod together is nobody's workload.
+            .filter(|one| one.is_infra != Some(true))
+            .filter_map(|one| {
+                Some(Listed {
+                    id: one.id?,
+                    name: one.names?.into_iter().next()?,
+                    image: one.image.unwrap_or_default(),
+                    running: one.state.as_deref() == Some("running"),
+                    labels: one.labels.unwrap_or_default(),
+                    pod: one.pod_name.or(one.pod).filter(|pod| !pod.is_empty()),
+                })
+            });
+        Ok(listed.collect())
+    }
+
+    async fn discard(&self, id: &str, volumes: bool) -> Result<(), Fault> {
         self.note_end(id);
         let container = self.libpod.containers().get(id);
         // Without a timeout of zero, a program that ignores SIGTERM costs ten seconds. `volumes`
         // removes unnamed volumes only.
         let options = ContainerDeleteOpts::builder()
             .force(true)
-            .volumes(true)
+            .volumes(volumes)
             .timeout(0)
             .build();
         let outcome = match limited(START_LIMIT, container.delete(&options)).await {
@@ -180,6 +271,7 @@ impl Engine for Podman {
             outcome => outcome,
         };
         if outcome.is_ok() {
+            self.healthchecks.forget(id);
             self.forget_end(id);
         }
         outcome
@@ -205,6 +297,7 @@ impl Engine for Podman {
         pull::drain(
             images.pull(&options),
             pull::LAYER_LIMIT,
+            || limited_ping(&self.socket),
             |report| match report.error {
                 Some(error) if !error.is_empty() => Err(Fault::said(error)),
                 _ => Ok(()),
@@ -235,6 +328,12 @@ impl Engine for Podman {
             .await
             .map(drop)
     }
+}
+
+/// Whether it still answers at all.
+async fn limited_ping(socket: &Path) -> Result<(), Fault> {
+    let compat = connect(socket)?;
+    limited(CALL_LIMIT, compat.ping()).await.map(drop)
 }
 
 fn pull_options(reference: &Reference, credential: Option<&Credential>) -> PullOpts {

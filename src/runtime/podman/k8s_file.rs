@@ -6,16 +6,17 @@
 //! ```
 //!
 //! `P` is a part, without a line end; the next record of that stream goes on with it. The two
-//! streams' parts may lie between each other.
+//! streams' parts may lie between each other. Lines that conmon has read at once have one time.
 
 use crate::{
     model::{LogLine, LogStream},
-    runtime::container::line::{LINE_LIMIT, rfc3339_ns, text_of},
+    runtime::container::line::{LINE_LIMIT, Times, rfc3339_ns, text_of},
 };
 
 /// Puts lines together out of records.
 #[derive(Debug, Default)]
 pub(super) struct Records {
+    times: Times,
     stdout: Option<Part>,
     stderr: Option<Part>,
 }
@@ -54,11 +55,11 @@ impl Records {
         // The cursor must grow: a line is as old as its last part.
         part.time_ns = part.time_ns.max(time_ns);
         if whole || part.bytes.len() >= LINE_LIMIT {
-            return Some(LogLine {
+            return Some(self.times.apart(LogLine {
                 time_ns: part.time_ns,
                 stream,
                 text: text_of(&part.bytes),
-            });
+            }));
         }
         *waiting = Some(part);
         None
@@ -82,7 +83,9 @@ impl Records {
             })
             .collect();
         rest.sort_by_key(|line| line.time_ns);
-        rest
+        rest.into_iter()
+            .map(|line| self.times.apart(line))
+            .collect()
     }
 }
 
@@ -115,6 +118,15 @@ mod tests {
         );
         assert_eq!(records.rest().len(), 1);
         assert!(records.rest().is_empty());
+    }
+
+    #[test]
+    fn lines_that_were_read_at_once_are_told_apart() {
+        let mut records = Records::default();
+        let mut time = |record: &[u8]| records.record(record).unwrap().time_ns % 1_000;
+        assert_eq!(time(b"2024-02-29T23:59:59.000000007Z stdout F a"), 7);
+        assert_eq!(time(b"2024-02-29T23:59:59.000000007Z stderr F b"), 8);
+        assert_eq!(time(b"2024-02-29T23:59:59.000000009Z stdout F c"), 9);
     }
 
     #[test]

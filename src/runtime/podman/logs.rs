@@ -4,8 +4,8 @@
 //! has nanoseconds. So the file is read where this process may read it (as root it may), and the
 //! API is asked elsewhere.
 //!
-//! Over the API, a line's nanoseconds are its number within its second: they order lines, and as
-//! a cursor they say how many lines of that second were seen.
+//! Lines of one time, which over the API is a second, are told apart by nanoseconds that we count
+//! ([`Times`]): they order lines, and as a cursor they say how many of them were seen.
 
 use super::k8s_file::Records;
 use crate::{
@@ -14,13 +14,14 @@ use crate::{
         CALL_LIMIT,
         fault::Fault,
         limited,
-        line::{LINE_LIMIT, follow_of, stamped, tail_of},
+        line::{
+            LINE_LIMIT, LastLines, Times, asked_for, follow_of, is_narrowed, is_wanted, stamped,
+        },
     },
 };
 use futures_util::StreamExt;
 use podman_api::{Podman as Libpod, api::Container, conn::TtyChunk, opts::ContainerLogsOpts};
 use std::{
-    collections::VecDeque,
     io::SeekFrom,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -36,10 +37,13 @@ use tokio::{
 const SECOND_NS: u64 = 1_000_000_000;
 /// How often the end of the file is looked at while somebody follows.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// The most of the file that is read; the engine keeps half of it.
-const FILE_LIMIT: u64 = 2 * 1024 * 1024;
+/// The most of the file that is read where only the last lines are wanted.
+const END_LIMIT: u64 = 4 << 20;
 /// Bytes that are read at a time.
 const CHUNK: usize = 16 * 1024;
+/// The most chunks that are read at a time while somebody follows: a program that writes faster
+/// than it is read must not hide that the reader has gone.
+const CHUNKS_LIMIT: u32 = 256;
 
 /// Sends what `query` asks for, until the end, the deadline, or the receiver's end.
 pub(super) async fn send(
@@ -57,68 +61,71 @@ pub(super) async fn send(
         .filter(|path| !path.is_empty())
         .map(PathBuf::from);
     if let Some(path) = path
-        && let Ok(file) = Tail::open(&path).await
+        && let Ok(file) = Tail::open(&path, from_end(query)).await
     {
         return from_file(file, &path, query, &lines).await;
     }
     from_api(&container, query, &lines).await
 }
 
+/// How much of the file's end is enough.
+fn from_end(query: &LogQuery) -> u64 {
+    if query.tail.is_some() && !is_narrowed(query) {
+        END_LIMIT
+    } else {
+        u64::MAX
+    }
+}
+
 /// A file that grows, and is replaced when it gets too large.
 struct Tail {
     file: File,
     inode: u64,
+    /// When it was opened.
+    length: u64,
     position: u64,
     pending: Vec<u8>,
 }
 
 impl Tail {
-    async fn open(path: &Path) -> std::io::Result<Tail> {
+    /// At most so many bytes before its end.
+    async fn open(path: &Path, from_end: u64) -> std::io::Result<Tail> {
         let mut file = File::open(path).await?;
         let metadata = file.metadata().await?;
-        let position = metadata.len().saturating_sub(FILE_LIMIT);
+        let position = metadata.len().saturating_sub(from_end);
         if position > 0 {
             file.seek(SeekFrom::Start(position)).await?;
         }
         Ok(Tail {
             file,
             inode: metadata.ino(),
+            length: metadata.len(),
             position,
             pending: Vec::new(),
         })
     }
 
-    /// Feeds what there is into `records`, and each line into `each`.
-    async fn read(
-        &mut self,
-        records: &mut Records,
-        mut each: impl FnMut(LogLine),
-    ) -> std::io::Result<()> {
+    /// The lines of the next bytes, which may be none. `None`: there are no more bytes for now.
+    async fn lines(&mut self, records: &mut Records) -> std::io::Result<Option<Vec<LogLine>>> {
         let mut chunk = vec![0; CHUNK];
-        // Bounded, so that a program that writes faster than it is read does not hold us here.
-        let mut left = FILE_LIMIT;
-        while left > 0 {
-            let count = self.file.read(&mut chunk).await?;
-            if count == 0 {
-                return Ok(());
-            }
-            self.position += count as u64;
-            left = left.saturating_sub(count as u64);
-            for piece in chunk[..count].split_inclusive(|b| *b == b'\n') {
-                self.pending.extend_from_slice(piece);
-                if self.pending.last() == Some(&b'\n') {
-                    self.pending.pop();
-                    if let Some(line) = records.record(&self.pending) {
-                        each(line);
-                    }
-                    self.pending.clear();
-                } else if self.pending.len() > 2 * LINE_LIMIT {
-                    // No record is so long.
-                    self.pending.clear();
-                }
+        let count = self.file.read(&mut chunk).await?;
+        if count == 0 {
+            return Ok(None);
+        }
+        self.position += count as u64;
+        let mut lines = Vec::new();
+        for piece in chunk[..count].split_inclusive(|b| *b == b'\n') {
+            self.pending.extend_from_slice(piece);
+            if self.pending.last() == Some(&b'\n') {
+                self.pending.pop();
+                lines.extend(records.record(&self.pending));
+                self.pending.clear();
+            } else if self.pending.len() > 2 * LINE_LIMIT {
+                // No record is so long.
+                self.pending.clear();
             }
         }
-        Ok(())
+        Ok(Some(lines))
     }
 
     /// The file was truncated, or another one is in its place.
@@ -140,34 +147,26 @@ async fn from_file(
             path.display()
         ))
     };
-    let is_new = |line: &LogLine| {
-        query
-            .since_ns
-            .is_none_or(|since_ns| line.time_ns > since_ns)
-    };
     let mut records = Records::default();
-    let mut kept = VecDeque::new();
-    let limit = tail_of(query) as usize;
-    let mut keep = |line: LogLine| {
-        if !is_new(&line) || limit == 0 {
-            return;
-        }
-        if kept.len() == limit {
-            kept.pop_front();
-        }
-        kept.push_back(line);
+    let mut out = Out {
+        query,
+        last: query.tail.map(LastLines::new),
+        lines,
     };
-    tail.read(&mut records, &mut keep)
-        .await
-        .map_err(unreadable)?;
-    let follow = follow_of(query);
-    if follow.is_none() {
-        records.rest().into_iter().for_each(&mut keep);
-    }
-    for line in kept {
-        if lines.send(line).await.is_err() {
+    while tail.position < tail.length {
+        let Some(kept) = tail.lines(&mut records).await.map_err(unreadable)? else {
+            break;
+        };
+        if !out.send(kept).await {
             return Ok(());
         }
+    }
+    let follow = follow_of(query);
+    if follow.is_none() && !out.send(records.rest()).await {
+        return Ok(());
+    }
+    if !out.end_of_the_past().await {
+        return Ok(());
     }
     let Some(follow) = follow else { return Ok(()) };
     let deadline = Instant::now() + follow;
@@ -175,30 +174,66 @@ async fn from_file(
         tokio::select! {
             () = lines.closed() => return Ok(()),
             () = sleep_until(deadline) => {
-                for line in records.rest().into_iter().filter(is_new) {
-                    if lines.send(line).await.is_err() {
-                        break;
-                    }
-                }
+                out.send(records.rest()).await;
                 return Ok(());
             }
             () = sleep(LOOK_EVERY) => {}
         }
-        let mut fresh = Vec::new();
-        tail.read(&mut records, |line| fresh.push(line))
-            .await
-            .map_err(unreadable)?;
-        for line in fresh.into_iter().filter(is_new) {
-            if lines.send(line).await.is_err() {
+        // Asked before the last bytes are read: once another file is in its place, it grows no
+        // more.
+        let replaced = tail.was_replaced(path).await;
+        let grows_no_more = matches!(replaced, Ok(true));
+        let mut chunks = 0;
+        while grows_no_more || chunks < CHUNKS_LIMIT {
+            let Some(fresh) = tail.lines(&mut records).await.map_err(unreadable)? else {
+                break;
+            };
+            if !out.send(fresh).await {
                 return Ok(());
             }
+            chunks += 1;
         }
-        match tail.was_replaced(path).await {
+        match replaced {
             Ok(false) => {}
-            Ok(true) => tail = Tail::open(path).await.map_err(unreadable)?,
+            Ok(true) => tail = Tail::open(path, u64::MAX).await.map_err(unreadable)?,
             // The container was removed.
             Err(_) => return Ok(()),
         }
+    }
+}
+
+/// Where lines go.
+struct Out<'a> {
+    query: &'a LogQuery,
+    /// Of what is kept, where they are counted.
+    last: Option<LastLines>,
+    lines: &'a mpsc::Sender<LogLine>,
+}
+
+impl Out<'_> {
+    /// Those of them that are wanted. `false`: nobody listens any more.
+    async fn send(&mut self, all: Vec<LogLine>) -> bool {
+        for line in all {
+            if !is_wanted(self.query, &line) {
+                continue;
+            }
+            match &mut self.last {
+                Some(last) => last.push(line),
+                None if self.lines.send(line).await.is_err() => return false,
+                None => {}
+            }
+        }
+        true
+    }
+
+    /// Everything that is kept was sent: what comes now is not counted.
+    async fn end_of_the_past(&mut self) -> bool {
+        for line in self.last.take().into_iter().flat_map(LastLines::into_lines) {
+            if self.lines.send(line).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -214,13 +249,14 @@ async fn from_api(
         .stderr(true)
         .timestamps(true)
         .follow(follow.is_some())
-        .tail(tail_of(query).to_string());
+        .tail(asked_for(query));
     if let Some(since_ns) = query.since_ns {
         options = options.since((since_ns / SECOND_NS).to_string());
     }
     let options = options.build();
+    let mut last = LastLines::of(query);
     let mut stream = Box::pin(container.logs(&options));
-    let mut numbered = Numbered::default();
+    let mut times = Times::default();
     loop {
         let item = if follow.is_some() {
             tokio::select! {
@@ -239,7 +275,7 @@ async fn from_api(
             }
         };
         let (from, bytes) = match item {
-            None => return Ok(()),
+            None => break,
             Some(Err(error)) => return Err(error.into()),
             Some(Ok(TtyChunk::StdOut(bytes))) => (LogStream::Stdout, bytes),
             Some(Ok(TtyChunk::StdErr(bytes))) => (LogStream::Stderr, bytes),
@@ -248,64 +284,28 @@ async fn from_api(
         let Some(line) = stamped(from, &bytes) else {
             continue;
         };
-        let line = numbered.number(line);
-        if query
-            .since_ns
-            .is_some_and(|since_ns| line.time_ns <= since_ns)
-        {
+        let line = times.apart(line);
+        if !is_wanted(query, &line) {
             continue;
         }
-        if lines.send(line).await.is_err() {
+        if let Some(last) = &mut last {
+            last.push(line);
+        } else if lines.send(line).await.is_err() {
             return Ok(());
         }
     }
-}
-
-/// Gives lines of one second their number as nanoseconds.
-#[derive(Debug, Default)]
-struct Numbered {
-    second: u64,
-    count: u64,
-}
-
-impl Numbered {
-    fn number(&mut self, mut line: LogLine) -> LogLine {
-        let second = line.time_ns / SECOND_NS;
-        if !line.time_ns.is_multiple_of(SECOND_NS) {
-            // An engine that tells more than seconds.
-            return line;
+    for line in last.into_iter().flat_map(LastLines::into_lines) {
+        if lines.send(line).await.is_err() {
+            break;
         }
-        if second == self.second {
-            self.count += 1;
-        } else {
-            self.second = second;
-            self.count = 1;
-        }
-        line.time_ns = line.time_ns.saturating_add(self.count);
-        line
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn line(time_ns: u64) -> LogLine {
-        LogLine {
-            time_ns,
-            stream: LogStream::Stdout,
-            text: String::new(),
-        }
-    }
-
-    #[test]
-    fn lines_of_a_second_are_told_apart() {
-        let mut numbered = Numbered::default();
-        let times: Vec<u64> = [SECOND_NS, SECOND_NS, 2 * SECOND_NS]
-            .map(|time_ns| numbered.number(line(time_ns)).time_ns)
-            .to_vec();
-        assert_eq!(times, [SECOND_NS + 1, SECOND_NS + 2, 2 * SECOND_NS + 1]);
-    }
+    use crate::runtime::container::line::rfc3339_ns;
 
     #[tokio::test]
     async fn a_file_is_read_from_its_cursor_on_and_over_its_replacement() {
@@ -316,7 +316,7 @@ mod tests {
 
         let ask = async |query: LogQuery| {
             let (sender, mut receiver) = mpsc::channel(16);
-            let tail = Tail::open(&path).await.unwrap();
+            let tail = Tail::open(&path, u64::MAX).await.unwrap();
             from_file(tail, &path, &query, &sender).await.unwrap();
             drop(sender);
             let mut texts = Vec::new();
@@ -337,6 +337,12 @@ mod tests {
             ..LogQuery::default()
         };
         assert_eq!(ask(last).await, [all[2].clone()]);
+        let before = LogQuery {
+            tail: Some(1),
+            until_ns: Some(all[2].time_ns),
+            ..LogQuery::default()
+        };
+        assert_eq!(ask(before).await, [all[1].clone()]);
 
         let (sender, mut receiver) = mpsc::channel(16);
         let follow = LogQuery {
@@ -344,7 +350,7 @@ mod tests {
             follow_ms: Some(60_000),
             ..LogQuery::default()
         };
-        let tail = Tail::open(&path).await.unwrap();
+        let tail = Tail::open(&path, u64::MAX).await.unwrap();
         let following = from_file(tail, &path, &follow, &sender);
         let writing = async {
             let replacement = dir.path().join("ctr.log.tmp");
@@ -357,5 +363,50 @@ mod tests {
         let (outcome, line) = tokio::join!(following, writing);
         outcome.unwrap();
         assert_eq!(line.text, "line 4");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_count_gets_all_that_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ctr.log");
+        let text = "x".repeat(1000);
+        let records = (0..12_000).map(|n| format!("2024-02-29T23:59:59.{n:09}Z stdout F {text}\n"));
+        std::fs::write(&path, records.collect::<String>()).unwrap();
+        let count = async |query: LogQuery| {
+            let (sender, mut receiver) = mpsc::channel::<LogLine>(16);
+            let tail = Tail::open(&path, from_end(&query)).await.unwrap();
+            let counting = async {
+                let mut lines: Vec<u64> = Vec::new();
+                while let Some(line) = receiver.recv().await {
+                    lines.push(line.time_ns % 1_000_000_000);
+                }
+                assert!(lines.is_sorted());
+                (lines.first().copied(), lines.len())
+            };
+            let reading = async {
+                // The sender ends with it.
+                let sender = sender;
+                from_file(tail, &path, &query, &sender).await.unwrap();
+            };
+            tokio::join!(reading, counting).1
+        };
+        let second_ns = rfc3339_ns("2024-02-29T23:59:59Z").unwrap();
+        let since = LogQuery {
+            since_ns: Some(second_ns),
+            ..LogQuery::default()
+        };
+        assert_eq!(count(LogQuery::default()).await, (Some(0), 12_000));
+        assert_eq!(count(since).await, (Some(1), 11_999));
+        let early = LogQuery {
+            tail: Some(2),
+            until_ns: Some(second_ns + 10),
+            ..LogQuery::default()
+        };
+        assert_eq!(count(early).await, (Some(8), 2));
+        let end = LogQuery {
+            tail: Some(3),
+            ..LogQuery::default()
+        };
+        assert_eq!(count(end).await, (Some(11_997), 3));
     }
 }

@@ -1,40 +1,49 @@
 //! Containers by Podman.
 //!
 //! Two APIs on one socket. Podman's own one (libpod, by `podman-api`) is used wherever it can be:
-//! list, inspect, start, remove, logs, events, images. Its copy of Docker's (by `bollard`) is used
-//! for creating and stopping, because `podman-api` misspells `no_new_privileges`, ignores the
+//! list, inspect, start, remove, logs, events, images, health checks. Its copy of Docker's (by
+//! `bollard`) is used for what both engines share and for creating and stopping, because `podman-api` misspells `no_new_privileges`, ignores the
 //! configuration of logs, and ignores the timeout of a stop.
 //!
 //! | file | what |
 //! |---|---|
 //! | this one | [`Podman`] and its part of the [`Runtime`] trait |
 //! | [`calls`] | single calls to the engine, and fetching |
+//! | [`health`] | the image's HEALTHCHECK, which Podman runs when it is asked to |
 //! | [`logs`] | log lines: from the file where it can be read, from the API otherwise |
 //! | [`k8s_file`] | the format of that file |
 //!
 //! Podman 4.3 and later; `podman-api` asks for version 4.3.1 of libpod, which all of them speak.
 
 mod calls;
+mod health;
 mod k8s_file;
 mod logs;
 
 pub use super::pull::{CredentialsError, RegistryCredentials};
 
 use super::{
-    Found, Launch, Launched, Progress, Runtime, RuntimeError, RuntimeEvent,
+    ExecFeed, ExecOutput, Found, Launch, Launched, Progress, Runtime, RuntimeError, RuntimeEvent,
+    Usage,
     container::{
-        CALL_LIMIT, connect,
+        CALL_LIMIT,
+        adopted::Adopted,
+        connect, exec,
         fault::Fault,
+        foreign,
         launch::{self, Engine, Prepared},
-        limited, plain, stop_seconds,
+        limited,
+        networks::Networks,
+        pids::Pids,
+        placed::Placed,
+        plain,
         watch::{self, Happenings, Watched},
     },
 };
 use crate::{
-    model::{LogLine, LogQuery, Name, RuntimeKind},
+    model::{ExecSpec, LogLine, LogQuery, Name, RuntimeKind, Unmanaged},
     runtime::LABEL_NODE,
 };
-use bollard::query_parameters::StopContainerOptionsBuilder;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use podman_api::{
     Podman as Libpod,
@@ -44,7 +53,6 @@ use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -61,6 +69,11 @@ pub struct Podman {
     credentials: Arc<RegistryCredentials>,
     pulls: Arc<Semaphore>,
     prepared: Prepared,
+    placed: Placed,
+    adopted: Adopted,
+    networks: Networks,
+    pids: Pids,
+    healthchecks: health::Healthchecks,
     /// Handles that were stopped by us: Podman 4.3 does not tell an end for want of memory, and
     /// an exit code of 137 is suspicious only when nobody asked for it.
     ended_by_us: Mutex<BTreeSet<String>>,
@@ -68,11 +81,13 @@ pub struct Podman {
 
 impl Podman {
     /// No I/O: that the engine answers is for [`Runtime::version`] to tell. `pulls` has as many
-    /// permits as images may be fetched at a time, over all runtimes of the node.
+    /// permits as images may be fetched at a time, over all runtimes of the node. `place` is a
+    /// directory of the agent's for this engine alone.
     pub fn new(
         socket: PathBuf,
         credentials: Arc<RegistryCredentials>,
         pulls: Arc<Semaphore>,
+        place: PathBuf,
     ) -> Podman {
         let events = EventsOpts::builder()
             .stream(true)
@@ -86,6 +101,11 @@ impl Podman {
             credentials,
             pulls,
             prepared: Prepared::default(),
+            placed: Placed::new(&place),
+            adopted: Adopted::new(&place),
+            networks: Networks::default(),
+            pids: Pids::default(),
+            healthchecks: health::Healthchecks::default(),
             ended_by_us: Mutex::default(),
         }
     }
@@ -132,7 +152,8 @@ impl Watched for Podman {
             let happening = match event {
                 Ok(event)
                     if watch::changes_something(&event.action)
-                        && event.actor.attributes.contains_key(LABEL_NODE) =>
+                        && (event.actor.attributes.contains_key(LABEL_NODE)
+                            || self.adopted.has(&event.actor.id)) =>
                 {
                     Some(Ok(event.actor.id))
                 }
@@ -162,18 +183,14 @@ impl Runtime for Podman {
     }
 
     fn list<'a>(&'a self, node: &'a Name) -> BoxFuture<'a, Result<Vec<Found>, RuntimeError>> {
-        async move {
-            let ours = ContainerListFilter::LabelKeyVal(LABEL_NODE.to_owned(), node.to_string());
-            self.listed(ours).await.map_err(|f| plain(KIND, "", f))
-        }
-        .boxed()
+        async move { self.listed_of(node).await.map_err(|f| plain(KIND, "", f)) }.boxed()
     }
 
     fn inspect<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Found, RuntimeError>> {
         async move {
             // A list of one: libpod's inspect adds up the size of the file system each time.
             let one = ContainerListFilter::Id(handle.into());
-            let found = self.listed(one).await.map_err(|f| plain(KIND, handle, f))?;
+            let (found, _) = self.listed(one).await.map_err(|f| plain(KIND, handle, f))?;
             let mut exact = found.into_iter().filter(|found| found.handle == handle);
             exact
                 .next()
@@ -218,31 +235,14 @@ impl Runtime for Podman {
         timeout_ms: u64,
     ) -> BoxFuture<'a, Result<(), RuntimeError>> {
         async move {
-            self.note_end(handle);
-            let seconds = stop_seconds(timeout_ms);
-            let limit = Duration::from_secs(u64::from(seconds)) + CALL_LIMIT;
-            let options = StopContainerOptionsBuilder::new().t(seconds as i32).build();
-            let stopped = async {
-                let compat = connect(&self.socket)?;
-                limited(limit, compat.stop_container(handle, Some(options))).await
-            };
-            match stopped.await {
-                Err(fault) if fault.is_missing_container() || fault.is_unchanged() => Ok(()),
-                // It was made and never started.
-                Err(fault) if fault.is_not_running() => Ok(()),
-                outcome => outcome.map_err(|f| plain(KIND, handle, f)),
-            }
+            let ended = self.end(handle, timeout_ms).await;
+            ended.map_err(|f| plain(KIND, handle, f))
         }
         .boxed()
     }
 
     fn remove<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        async move {
-            self.discard(handle)
-                .await
-                .map_err(|f| plain(KIND, handle, f))
-        }
-        .boxed()
+        launch::remove(self, handle).boxed()
     }
 
     fn logs<'a>(
@@ -257,6 +257,48 @@ impl Runtime for Podman {
                 .map_err(|f| plain(KIND, handle, f))
         }
         .boxed()
+    }
+
+    fn exec<'a>(
+        &'a self,
+        handle: &'a str,
+        exec: &'a ExecSpec,
+        output: mpsc::Sender<ExecOutput>,
+        feed: Option<mpsc::Receiver<ExecFeed>>,
+    ) -> BoxFuture<'a, Result<i32, RuntimeError>> {
+        exec::run(&self.socket, KIND, handle, exec, output, feed).boxed()
+    }
+
+    fn probe_image<'a>(
+        &'a self,
+        handle: &'a str,
+        timeout_ms: u64,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        health::probe(&self.libpod, handle, timeout_ms).boxed()
+    }
+
+    fn reload<'a>(
+        &'a self,
+        handle: &'a str,
+        launch: &'a Launch,
+    ) -> BoxFuture<'a, Result<bool, RuntimeError>> {
+        launch::reload(self, handle, launch).boxed()
+    }
+
+    fn usage<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Option<Usage>> {
+        async move {
+            if let Some(usage) = self.pids.usage(handle) {
+                return Some(usage);
+            }
+            // Looking at it notes its pid.
+            self.inspect(handle).await.ok()?;
+            self.pids.usage(handle)
+        }
+        .boxed()
+    }
+
+    fn unmanaged(&self, whole: bool) -> BoxFuture<'_, Result<Vec<Unmanaged>, RuntimeError>> {
+        foreign::unmanaged(self, whole).boxed()
     }
 
     fn watch(&self, events: mpsc::Sender<RuntimeEvent>) -> BoxFuture<'_, ()> {

@@ -5,22 +5,33 @@
 //! state.json      that it runs                 exit.json   how it ended
 //! lock            held by the shim while it lives
 //! log log.1 …     what it wrote, newest first
+//! error.json      what a Python callable failed with; written by the program
+//! files.json      files outside of this directory that were placed for it
+//! .room           a block of the disk to write the ending into, should the disk be full
 //! work/           where it runs, when no working directory is given
 //! ```
 //!
 //! A reader never sees half a file: each is written beside its place and renamed.
 
+use super::account::Account;
 use super::record::{Ending, Plan, State};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Rotated logs that are kept beside the current one.
-pub(super) const LOGS_KEPT: u32 = 3;
+/// Most log files of one instance, whatever the workload says.
+pub(super) const LOG_FILES_MAX: u32 = 100;
+
+/// What the file with a callable's error may hold; the program can write there what it wants.
+const ERROR_MAX: u64 = 16 << 10;
+
+/// Bytes of a block of most file systems; an ending is smaller, or little larger.
+const ROOM: [u8; 8192] = [b' '; 8192];
 
 /// Larger than every file that we write here; what is larger is not ours.
 const RECORD_MAX: u64 = 4 << 20;
@@ -107,15 +118,70 @@ impl InstanceDir {
         self.write("state.json", state, false)
     }
 
-    /// Writes how it ended; on the disk when this returns.
+    /// Writes how it ended; on the disk when this returns. On a full disk it gives up the room
+    /// that was kept for this, and then the oldest logs: how it ended is worth more.
     pub fn write_ending(&self, ending: &Ending) -> io::Result<()> {
-        self.write("exit.json", ending, true)
+        let mut written = self.write("exit.json", ending, true);
+        let logs = (1..LOG_FILES_MAX).rev().map(|age| self.log(age));
+        for spare in std::iter::once(self.path.join(".room")).chain(logs) {
+            if written.is_ok() {
+                break;
+            }
+            if std::fs::remove_file(spare).is_ok() {
+                written = self.write("exit.json", ending, true);
+            }
+        }
+        let _ = std::fs::remove_file(self.path.join(".room"));
+        written
+    }
+
+    /// Takes a block of the disk that [`InstanceDir::write_ending`] can use.
+    pub fn keep_room(&self) {
+        let _ = std::fs::write(self.path.join(".room"), ROOM);
+    }
+
+    /// Makes the file into which a callable writes its error, writable for `owner` where the
+    /// agent may give files away.
+    pub fn make_error_file(&self, owner: &Account) -> io::Result<PathBuf> {
+        let path = self.path.join("error.json");
+        OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)?;
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::lchown(&path, Some(owner.uid), Some(owner.gid))?;
+        }
+        Ok(path)
+    }
+
+    /// What the program wrote there, at most [`ERROR_MAX`] of it.
+    pub fn error(&self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = File::open(self.path.join("error.json")).ok()?;
+        file.take(ERROR_MAX).read_to_end(&mut bytes).ok()?;
+        (!bytes.is_empty()).then_some(bytes)
+    }
+
+    /// Files outside that were placed, each with a digest of its content.
+    pub fn placed(&self) -> BTreeMap<String, String> {
+        let path = self.path.join("files.json");
+        if path.exists() {
+            self.read("files.json").unwrap_or_default()
+        } else {
+            BTreeMap::new()
+        }
+    }
+
+    /// Writes them down; on the disk when this returns.
+    pub fn write_placed(&self, placed: &BTreeMap<String, String>) -> io::Result<()> {
+        self.write("files.json", placed, true)
     }
 
     /// Forgets the last run. The state goes first: a reader in between sees the old end, never
     /// a run without its shim. Needs the lock.
     pub fn forget_run(&self) -> io::Result<()> {
-        for name in ["state.json", "exit.json"] {
+        for name in ["state.json", "exit.json", "error.json", ".room"] {
             match std::fs::remove_file(self.path.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -211,6 +277,18 @@ mod tests {
         assert_eq!(names, ["exit.json", "work"]);
         dir.forget_run().expect("forgotten");
         assert_eq!(dir.ending(), None);
+    }
+
+    #[test]
+    fn the_room_for_an_ending_goes_with_it() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let dir = InstanceDir::new(root.path().to_owned());
+        dir.keep_room();
+        assert!(root.path().join(".room").exists());
+        dir.write_ending(&Ending::now(End::Code(0), None))
+            .expect("written");
+        assert!(!root.path().join(".room").exists());
+        assert!(dir.ending().is_some());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The form of a log record: `<unix-ns> <O|E> <text>\n`.
 //!
-//! Times grow from record to record of one run even where two lines were written within the
-//! same nanosecond or the clock was set back, so that a time can serve as the reader's cursor.
+//! Times grow from record to record of one instance, also where two lines were written within the
+//! same nanosecond, the program was started again or the clock was set back, so that a time can
+//! serve as the reader's cursor.
 
 use crate::model::{LogLine, LogStream};
 
@@ -16,16 +17,45 @@ pub(super) fn letter(stream: LogStream) -> char {
     }
 }
 
+/// The time of a record, or of the beginning of one.
+pub(super) fn time_ns(record: &[u8]) -> Option<u64> {
+    Header::parse(record).map(|header| header.time_ns)
+}
+
+/// What stands before the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    /// Node's clock.
+    pub time_ns: u64,
+    /// Where the program wrote it.
+    pub stream: LogStream,
+}
+
+/// Longer than any header.
+pub(super) const HEADER_MAX: usize = 32;
+
+impl Header {
+    /// From the beginning of a record. `None` when it is not one.
+    pub fn parse(record: &[u8]) -> Option<Header> {
+        Some(Header::split(record)?.0)
+    }
+
+    fn split(record: &[u8]) -> Option<(Header, &[u8])> {
+        let mut parts = record.splitn(3, |b| *b == b' ');
+        let time_ns = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+        let stream = match parts.next()? {
+            b"O" => LogStream::Stdout,
+            b"E" => LogStream::Stderr,
+            _ => return None,
+        };
+        Some((Header { time_ns, stream }, parts.next()?))
+    }
+}
+
 /// Reads one record, without its line end. `None` when it is not one.
 pub(super) fn parse(record: &[u8]) -> Option<LogLine> {
-    let mut parts = record.splitn(3, |b| *b == b' ');
-    let time_ns = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
-    let stream = match parts.next()? {
-        b"O" => LogStream::Stdout,
-        b"E" => LogStream::Stderr,
-        _ => return None,
-    };
-    let mut text = String::from_utf8_lossy(parts.next()?).into_owned();
+    let (Header { time_ns, stream }, text) = Header::split(record)?;
+    let mut text = String::from_utf8_lossy(text).into_owned();
     // A replaced byte takes three.
     text.truncate(text.floor_char_boundary(TEXT_MAX));
     Some(LogLine {

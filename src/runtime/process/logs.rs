@@ -3,22 +3,21 @@
 //! Files are read in small pieces and never held whole. A log may be rotated while it is read;
 //! files are therefore told apart by inode, and an open one is read to its end before the next.
 
-use super::directory::{InstanceDir, LOGS_KEPT};
+use super::directory::{InstanceDir, LOG_FILES_MAX};
 use super::line::{self, TEXT_MAX};
+use super::tail::{PIECE, Wanted, last_lines};
 use crate::model::{LogLine, LogQuery};
 use rustix::fs::inotify;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Sender;
 
 /// Most lines that a query gets from the past.
 const TAIL_MAX: u32 = 10_000;
-/// Bytes per read.
-const PIECE: usize = 8 << 10;
 /// Longest record with its header; what is longer is not ours.
 const RECORD_MAX: usize = TEXT_MAX + 64;
 
@@ -31,9 +30,13 @@ pub(super) async fn send(
     // Before the first look, so that nothing is written unnoticed in between.
     let changes = query.follow_ms.map(|_| Changes::of(dir)).transpose()?;
     let tail = query.tail.map(|tail| tail.min(TAIL_MAX));
+    let wanted = Wanted {
+        until_ns: query.until_ns,
+        stream: query.stream,
+    };
     let place = dir.clone();
     // Looking for the last lines may read megabytes from a slow card.
-    let files = tokio::task::spawn_blocking(move || open_from(&place, tail))
+    let files = tokio::task::spawn_blocking(move || open_from(&place, tail, wanted))
         .await
         .map_err(io::Error::other)??;
 
@@ -41,10 +44,13 @@ pub(super) async fn send(
         rest: Vec::new(),
         skipping: false,
         since_ns: query.since_ns,
+        wanted,
         lines,
     };
     let mut current = None;
     for mut log in files {
+        // Half a record at the end of a file stays half.
+        out.rest.clear();
         let limit = log.file.metadata()?.len();
         if !out.drain(&mut log.file, limit).await? {
             return Ok(());
@@ -52,6 +58,11 @@ pub(super) async fn send(
         current = Some(log);
     }
     if let (Some(changes), Some(ms)) = (changes, query.follow_ms) {
+        // What is written after `until` is not wanted.
+        let left = query
+            .until_ns
+            .map(|until| until.saturating_sub(now_ns()) / 1_000_000);
+        let ms = left.map_or(ms, |left| ms.min(left));
         let follow = follow(dir, &changes, current, &mut out);
         if let Ok(result) = tokio::time::timeout(Duration::from_millis(ms), follow).await {
             result?;
@@ -101,18 +112,23 @@ struct Log {
 /// All logs, oldest first.
 fn open_all(dir: &InstanceDir) -> io::Result<Vec<Log>> {
     let mut logs: Vec<Log> = Vec::new();
+    let mut absent = 0;
     // Newest first: a rotation meanwhile moves files towards those not yet opened, so that one
-    // is met twice at worst, and none is missed.
-    for age in 0..=LOGS_KEPT {
+    // is met twice at worst, and none is missed. There is one gap while it renames.
+    for age in 0..=LOG_FILES_MAX {
         match File::open(dir.log(age)) {
             Ok(file) => {
+                absent = 0;
                 let inode = file.metadata()?.ino();
                 if logs.iter().all(|log| log.inode != inode) {
                     logs.push(Log { file, inode });
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => absent += 1,
             Err(error) => return Err(error),
+        }
+        if absent > 1 {
+            break;
         }
     }
     logs.reverse();
@@ -127,45 +143,30 @@ fn newer_than(dir: &InstanceDir, current: Option<&Log>) -> io::Result<Option<Log
     Ok(logs.into_iter().nth(place.map_or(0, |place| place + 1)))
 }
 
-/// Opens the logs that hold the last `tail` lines (all without), each at the place to read from.
-fn open_from(dir: &InstanceDir, tail: Option<u32>) -> io::Result<Vec<Log>> {
+/// Opens the logs that hold the last `tail` wanted lines (all without), each at the place to read
+/// from.
+fn open_from(dir: &InstanceDir, tail: Option<u32>, wanted: Wanted) -> io::Result<Vec<Log>> {
     let mut logs = open_all(dir)?;
-    let Some(mut wanted) = tail else {
+    let Some(mut missing) = tail else {
         return Ok(logs);
     };
     for index in (0..logs.len()).rev() {
-        let (ends, start) = last_lines(&logs[index].file, wanted)?;
+        let (found, start) = last_lines(&logs[index].file, missing, wanted)?;
         if let Some(start) = start {
             logs[index].file.seek(SeekFrom::Start(start))?;
             logs.drain(..index);
             break;
         }
-        wanted -= ends;
+        missing -= found;
     }
     Ok(logs)
 }
 
-/// Counts line ends from the end of the file until there is one more than `wanted`; then also
-/// gives the place behind that one, where the last `wanted` lines begin.
-fn last_lines(file: &File, wanted: u32) -> io::Result<(u32, Option<u64>)> {
-    let mut buffer = [0_u8; PIECE];
-    let mut end = file.metadata()?.len();
-    let mut ends = 0;
-    while end > 0 {
-        let start = end.saturating_sub(PIECE as u64);
-        let piece = &mut buffer[..usize::try_from(end - start).unwrap_or(PIECE)];
-        file.read_exact_at(piece, start)?;
-        for (offset, byte) in piece.iter().enumerate().rev() {
-            if *byte == b'\n' {
-                if ends == wanted {
-                    return Ok((ends, Some(start + offset as u64 + 1)));
-                }
-                ends += 1;
-            }
-        }
-        end = start;
-    }
-    Ok((ends, None))
+fn now_ns() -> u64 {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Where lines go.
@@ -177,6 +178,7 @@ struct Out {
     /// Only later ones are sent. Gone after the first: the order in the file counts, since the
     /// node's clock may have been set back between two runs.
     since_ns: Option<u64>,
+    wanted: Wanted,
     lines: Sender<LogLine>,
 }
 
@@ -193,7 +195,7 @@ impl Out {
             }
             left -= count as u64;
             let mut bytes = &buffer[..count];
-            while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
+            while let Some(end) = memchr::memchr(b'\n', bytes) {
                 self.keep(&bytes[..end]);
                 bytes = &bytes[end + 1..];
                 if !self.send_record().await {
@@ -228,6 +230,9 @@ impl Out {
             return true;
         }
         self.since_ns = None;
+        if !self.wanted.has(line.time_ns, line.stream) {
+            return true;
+        }
         self.lines.send(line).await.is_ok()
     }
 }
@@ -266,6 +271,7 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::LogStream;
 
     /// Two rotated logs and a current one with the lines 1 to 6, two each.
     fn logs() -> (tempfile::TempDir, InstanceDir) {
@@ -279,12 +285,16 @@ mod tests {
     }
 
     async fn read(dir: &InstanceDir, tail: Option<u32>, since_ns: Option<u64>) -> Vec<String> {
-        let (sender, mut receiver) = tokio::sync::mpsc::channel(100);
         let query = LogQuery {
             tail,
             since_ns,
-            follow_ms: None,
+            ..LogQuery::default()
         };
+        ask(dir, query).await
+    }
+
+    async fn ask(dir: &InstanceDir, query: LogQuery) -> Vec<String> {
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(100);
         send(dir, &query, sender).await.expect("logs");
         let mut texts = Vec::new();
         while let Some(line) = receiver.recv().await {
@@ -310,6 +320,48 @@ mod tests {
         assert_eq!(read(&dir, None, Some(40)).await, ["5", "6"]);
         assert_eq!(read(&dir, Some(1), Some(10)).await, ["6"]);
         assert_eq!(read(&dir, None, Some(60)).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn one_stream_and_an_end_may_be_asked_for() {
+        let (_root, dir) = logs();
+        let ask = |tail, until_ns, stream| {
+            let query = LogQuery {
+                tail,
+                until_ns,
+                stream,
+                ..LogQuery::default()
+            };
+            ask(&dir, query)
+        };
+        let (out, err) = (Some(LogStream::Stdout), Some(LogStream::Stderr));
+        assert_eq!(ask(None, None, out).await, ["1", "3", "5"]);
+        assert_eq!(ask(Some(2), None, err).await, ["4", "6"]);
+        assert_eq!(ask(Some(9), None, err).await, ["2", "4", "6"]);
+        assert_eq!(ask(None, Some(40), None).await, ["1", "2", "3"]);
+        assert_eq!(ask(Some(1), Some(40), out).await, ["3"]);
+        assert_eq!(ask(Some(1), Some(30), err).await, ["2"]);
+        assert_eq!(ask(Some(1), Some(5), None).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_are_found_wherever_a_piece_begins() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let dir = InstanceDir::new(root.path().to_owned());
+        // Lengths around a piece, so that headers lie across its border.
+        for length in (PIECE - 60)..(PIECE + 60) {
+            let filler = "x".repeat(length);
+            let text = format!("10 O a\n20 E b\n30 O {filler}\n40 E c\n50 O half");
+            std::fs::write(dir.log(0), text).expect("a log");
+            let query = LogQuery {
+                tail: Some(2),
+                stream: Some(LogStream::Stderr),
+                ..LogQuery::default()
+            };
+            assert_eq!(ask(&dir, query).await, ["b", "c"], "{length}");
+            assert_eq!(read(&dir, Some(2), None).await, [filler.as_str(), "c"]);
+            assert_eq!(read(&dir, Some(4), None).await.len(), 4);
+        }
     }
 
     #[tokio::test]

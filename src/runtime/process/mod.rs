@@ -12,8 +12,13 @@
 //! | `directory` | where, and how so that nobody reads half of it |
 //! | `process_id` | a process named so that a recycled pid is never taken for it |
 //! | `standing` | how an instance stands, and the end of those whose shim was killed |
-//! | `spawn`, `stop`, `watch`, `logs` | what the agent does with them |
+//! | `operate`, `spawn`, `stop`, `watch`, `usage`, `exec` | what the agent does with them |
+//! | `logs`, `tail` | reads what they wrote |
 //! | `shim` | the other process |
+//! | `program`, `account` | what a program is started with, by the shim or beside it |
+//! | `cgroup`, `cgroup_base` | limits, and an end that nothing escapes |
+//! | `placed` | its files on the node |
+//! | `bootstrap.py` | what calls a Python callable |
 //! | `line` | the form of a log record, which both sides know |
 //!
 //! There is nothing to adopt after the agent's restart: nothing is kept in memory. What runs is
@@ -22,26 +27,36 @@
 //! Needs Linux 5.3 (pidfd). Where the agent is a service of systemd its unit needs
 //! `KillMode=process`, or the shims end with the agent.
 
+mod account;
+mod cgroup;
+mod cgroup_base;
 mod directory;
+mod exec;
 mod line;
 mod logs;
+mod operate;
+mod placed;
 mod process_id;
+mod program;
 mod readable;
 mod record;
 mod shim;
 mod spawn;
 mod standing;
 mod stop;
+mod tail;
+mod usage;
 mod watch;
 
 pub use shim::shim_main;
 
-use super::{Found, Launch, Launched, Progress, Runtime, RuntimeError, RuntimeEvent};
-use crate::model::{LogLine, LogQuery, Name, RuntimeKind};
+use super::{ExecFeed, ExecOutput, Found, Launch, Launched, Progress, Usage};
+use super::{Runtime, RuntimeError, RuntimeEvent};
+use crate::model::{ExecSpec, LogLine, LogQuery, Name, RuntimeKind, Unmanaged};
+use cgroup_base::CgroupBase;
 use directory::InstanceDir;
 use futures_util::future::BoxFuture;
 use process_id::ProcessId;
-use record::{End, Plan};
 use standing::Standing;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -54,7 +69,8 @@ const STARTED_MAX: usize = 64;
 /// What a directory is called while it is being deleted; no handle begins with a dot.
 const GONE: &str = ".gone-";
 
-/// The runtime of native processes ([`crate::model::Run::Process`]).
+/// The runtime of native processes ([`crate::model::Run::Process`] and
+/// [`crate::model::Run::Python`]).
 ///
 /// Handles are names of directories below the one given to [`Processes::new`]. Two agents must
 /// not share that directory.
@@ -64,6 +80,8 @@ pub struct Processes {
     shim: PathBuf,
     /// One start or removal at a time for one instance; instances share them by hash.
     turns: [Mutex<()>; 8],
+    /// Below which instances have their cgroups, where this process may make any.
+    cgroups: Option<CgroupBase>,
     /// Handles of new runs, for the watcher.
     started: broadcast::Sender<String>,
 }
@@ -73,12 +91,24 @@ impl Processes {
     /// the fleetctl binary that is run as `<shim> shim <directory>`: normally
     /// [`std::env::current_exe`], asked once at the start, before an upgrade replaces the file.
     pub fn new(dir: PathBuf, shim: PathBuf) -> Processes {
+        // The shim has another working directory than the agent.
+        let root = std::path::absolute(&dir).unwrap_or(dir);
         Processes {
-            // The shim has another working directory than the agent.
-            root: std::path::absolute(&dir).unwrap_or(dir),
+            cgroups: CgroupBase::find(&root),
+            root,
             shim,
             turns: Default::default(),
             started: broadcast::channel(STARTED_MAX).0,
+        }
+    }
+
+    /// The same with the cgroups of instances below `base`, a directory of a hierarchy of version
+    /// 2, in place of where they would be; `None`: without cgroups.
+    #[must_use]
+    pub fn with_cgroups(self, base: Option<PathBuf>) -> Processes {
+        Processes {
+            cgroups: base.map(CgroupBase::at),
+            ..self
         }
     }
 
@@ -97,112 +127,6 @@ impl Processes {
             return Err(RuntimeError::NotFound(handle.chars().take(128).collect()));
         }
         Ok(InstanceDir::new(self.root.join(handle)))
-    }
-
-    async fn launch_plan(&self, launch: &Launch) -> Result<Launched, RuntimeError> {
-        let plan = Plan::new(launch)?;
-        let name = launch.container_name();
-        let dir = self.dir(name.strip_prefix("fleetctl-").unwrap_or(&name))?;
-        let _turn = self.turn(&dir.handle()).await;
-        if let Some(there) = dir.plan() {
-            if there.spec_hash == plan.spec_hash && there.node == plan.node {
-                if let Some(launched) = running(&dir) {
-                    return Ok(launched);
-                }
-            } else {
-                // Eight hex digits may collide.
-                stop::stop(&dir, Duration::ZERO).await?;
-            }
-        }
-        if dir.plan().as_ref() != Some(&plan) {
-            let place = dir.clone();
-            // Waits for the disk.
-            tokio::task::spawn_blocking(move || {
-                place.create()?;
-                place.write_plan(&plan)
-            })
-            .await
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(|error| {
-                RuntimeError::Failed(format!(
-                    "the directory of `{}` cannot be written below `{}`: {error}",
-                    dir.handle(),
-                    self.root.display()
-                ))
-            })?;
-        }
-        self.bring_up(&dir).await
-    }
-
-    async fn start_again(&self, handle: &str) -> Result<Launched, RuntimeError> {
-        let dir = self.dir(handle)?;
-        let _turn = self.turn(handle).await;
-        if dir.plan().is_none() {
-            return Err(RuntimeError::NotFound(handle.to_owned()));
-        }
-        if let Some(launched) = running(&dir) {
-            return Ok(launched);
-        }
-        self.bring_up(&dir).await
-    }
-
-    /// Starts the shim and tells what came of it. Needs the turn, and that nothing runs there.
-    async fn bring_up(&self, dir: &InstanceDir) -> Result<Launched, RuntimeError> {
-        // Kills what a killed shim left behind, so that it never runs twice.
-        let _ = Standing::of(dir);
-        spawn::start(&self.shim, dir).await?;
-        // Without a watcher there is nobody to tell.
-        let _ = self.started.send(dir.handle());
-        match Standing::of(dir) {
-            Standing::Running(state) => Ok(launched(dir, state)),
-            Standing::Ended(ending) => match ending.end {
-                End::NotStarted { may_pass } => {
-                    let why = ending
-                        .message
-                        .unwrap_or_else(|| "it cannot be started".to_owned());
-                    Err(if may_pass {
-                        RuntimeError::Failed(why)
-                    } else {
-                        RuntimeError::Refused(why)
-                    })
-                }
-                // It ran, and was quick.
-                _ => Ok(Launched {
-                    handle: dir.handle(),
-                    pid: None,
-                    warnings: dir.state().map(|state| state.warnings).unwrap_or_default(),
-                }),
-            },
-            Standing::Created => Err(RuntimeError::Failed(format!(
-                "`{}` was removed while it was being started",
-                dir.handle()
-            ))),
-        }
-    }
-
-    async fn remove_dir(&self, handle: &str) -> Result<(), RuntimeError> {
-        let Ok(dir) = self.dir(handle) else {
-            return Ok(());
-        };
-        let _turn = self.turn(handle).await;
-        stop::stop(&dir, Duration::ZERO).await?;
-        let gone = self.root.join(format!("{GONE}{handle}"));
-        let place = dir.clone();
-        // The name first: a deletion that is cut off must not leave half an instance.
-        let removed = tokio::task::spawn_blocking(move || {
-            delete(&gone)?;
-            match std::fs::rename(place.path(), &gone) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                Err(error) => Err(error),
-                Ok(()) => delete(&gone),
-            }
-        });
-        removed
-            .await
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(|error| RuntimeError::Failed(format!("`{handle}` cannot be removed: {error}")))
     }
 }
 
@@ -311,6 +235,46 @@ impl Runtime for Processes {
         })
     }
 
+    fn exec<'a>(
+        &'a self,
+        handle: &'a str,
+        exec: &'a ExecSpec,
+        output: mpsc::Sender<ExecOutput>,
+        feed: Option<mpsc::Receiver<ExecFeed>>,
+    ) -> BoxFuture<'a, Result<i32, RuntimeError>> {
+        Box::pin(async move {
+            let dir = self.dir(handle)?;
+            exec::exec(&dir, exec, output, feed).await
+        })
+    }
+
+    fn probe_image<'a>(
+        &'a self,
+        _handle: &'a str,
+        _timeout_ms: u64,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Err("a process has no image".to_owned()) })
+    }
+
+    fn reload<'a>(
+        &'a self,
+        handle: &'a str,
+        launch: &'a Launch,
+    ) -> BoxFuture<'a, Result<bool, RuntimeError>> {
+        Box::pin(self.place_and_signal(handle, launch))
+    }
+
+    fn usage<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Option<Usage>> {
+        Box::pin(async move { usage::usage(&self.dir(handle).ok()?) })
+    }
+
+    fn unmanaged<'a>(
+        &'a self,
+        _whole: bool,
+    ) -> BoxFuture<'a, Result<Vec<Unmanaged>, RuntimeError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn watch(&self, events: mpsc::Sender<RuntimeEvent>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             // What an earlier agent was killed over.
@@ -345,23 +309,9 @@ fn found(dir: &InstanceDir) -> Option<(Name, Found)> {
         version: plan.version,
         spec_hash: plan.spec_hash,
         status: Standing::of(dir).status(),
+        health: None,
     };
     Some((plan.node, found))
-}
-
-fn running(dir: &InstanceDir) -> Option<Launched> {
-    match Standing::of(dir) {
-        Standing::Running(state) => Some(launched(dir, state)),
-        _ => None,
-    }
-}
-
-fn launched(dir: &InstanceDir, state: record::State) -> Launched {
-    Launched {
-        handle: dir.handle(),
-        pid: u32::try_from(state.child.pid).ok(),
-        warnings: state.warnings,
-    }
 }
 
 /// Deletes a directory; absent is no error.

@@ -4,6 +4,7 @@
 //! which the process started (clock ticks since boot, field 22 of `/proc/<pid>/stat`) names one
 //! process of this boot, and the boot has an id of its own. See proc(5), pidfd_open(2).
 
+use rustix::process::pidfd_send_signal;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
@@ -21,14 +22,14 @@ pub(super) struct ProcessId {
 impl ProcessId {
     /// The process that has `pid` now, also where it ended and nobody has asked for its status.
     pub fn of(pid: i32) -> Option<ProcessId> {
-        let (_, start) = read_stat(pid)?;
+        let start = Stat::of(pid)?.start;
         Some(ProcessId { pid, start })
     }
 
     /// It runs: it is there, it is the same one, and it has not ended.
     pub fn is_running(self) -> bool {
-        read_stat(self.pid)
-            .is_some_and(|(state, start)| start == self.start && !matches!(state, b'Z' | b'X'))
+        Stat::of(self.pid)
+            .is_some_and(|stat| stat.start == self.start && !matches!(stat.state, b'Z' | b'X'))
     }
 
     /// A descriptor that becomes readable when it ends; `None` when it has ended already.
@@ -54,6 +55,18 @@ impl ProcessId {
             .is_some_and(|pid| kill_process_group(pid, signal).is_ok())
     }
 
+    /// Sends `signal` to this one process alone, if it still runs.
+    pub fn signal(self, signal: Signal) -> io::Result<bool> {
+        match self.open()? {
+            Some(fd) => match pidfd_send_signal(&fd, signal) {
+                Ok(()) => Ok(true),
+                Err(rustix::io::Errno::SRCH) => Ok(false),
+                Err(error) => Err(error.into()),
+            },
+            None => Ok(false),
+        }
+    }
+
     /// `None` for 0, 1 and less: a signal to such a "group" would reach half the machine.
     fn raw(self) -> Option<Pid> {
         if self.pid > 1 {
@@ -70,20 +83,81 @@ pub(super) fn boot_id() -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// State letter and start time.
-fn read_stat(pid: i32) -> Option<(u8, u64)> {
-    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+/// Most children of one process that are looked at.
+const CHILDREN_MAX: usize = 10_000;
+
+/// Those that a process has made and that are there. Of all its threads: the kernel lists each
+/// child at the thread that made it. Needs a kernel with CONFIG_PROC_CHILDREN, as all
+/// distributions have it; without there are none.
+pub(super) fn children(pid: i32) -> Vec<i32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let mut children = Vec::new();
+    for thread in threads.flatten().take(CHILDREN_MAX) {
+        let text = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        let pids = text.split_ascii_whitespace();
+        children.extend(pids.filter_map(|pid| pid.parse::<i32>().ok()));
+        if children.len() > CHILDREN_MAX {
+            break;
+        }
+    }
+    children
 }
 
-/// The second field is the program's name in parentheses and may hold anything, also spaces,
-/// parentheses and bytes that are not UTF-8; hence fields are counted from the last `)`.
-fn parse_stat(stat: &[u8]) -> Option<(u8, u64)> {
-    let close = stat.iter().rposition(|b| *b == b')')?;
-    let rest = std::str::from_utf8(stat.get(close + 2..)?).ok()?;
-    let mut fields = rest.split(' ');
-    let state = *fields.next()?.as_bytes().first()?;
-    let start = fields.nth(18)?.parse().ok()?;
-    Some((state, start))
+/// What `/proc/<pid>/stat` says, as far as it is needed here. Times are clock ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// One letter, as in proc(5).
+    pub state: u8,
+    /// The process that made it, or took it over.
+    pub parent: i32,
+    /// Session, which is the pid of the process that began it.
+    pub session: i32,
+    /// Its own processor time.
+    pub own_time: u64,
+    /// That of its children which ended and were waited for.
+    pub children_time: u64,
+    /// When it started, since boot.
+    pub start: u64,
+    /// Pages of memory that it holds.
+    pub pages: u64,
+}
+
+impl Stat {
+    /// `None` when there is no such process.
+    pub fn of(pid: i32) -> Option<Stat> {
+        Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The second field is the program's name in parentheses and may hold anything, also spaces,
+    /// parentheses and bytes that are not UTF-8; hence fields are counted from the last `)`.
+    fn parse(stat: &[u8]) -> Option<Stat> {
+        let close = stat.iter().rposition(|b| *b == b')')?;
+        let rest = std::str::from_utf8(stat.get(close + 2..)?).ok()?;
+        // The first of these is the third field of proc(5).
+        let mut fields = rest.split_ascii_whitespace();
+        let state = *fields.next()?.as_bytes().first()?;
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
+        let mut times = [0_u64; 4];
+        let mut rest = fields.skip(7);
+        for time in &mut times {
+            // The last two may be negative on odd kernels.
+            *time = rest.next()?.parse().unwrap_or(0);
+        }
+        let start = rest.nth(4)?.parse().ok()?;
+        let pages = rest.nth(1)?.parse().unwrap_or(0);
+        Some(Stat {
+            state,
+            parent,
+            session,
+            own_time: times[0].saturating_add(times[1]),
+            children_time: times[2].saturating_add(times[3]),
+            start,
+            pages,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -92,11 +166,20 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_confuse() {
-        let mut stat = b"42 (a) R 9 (\xff) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 ".to_vec();
+        let mut stat = b"42 (a) R 9 (\xff) S 1 42 43 0 -1 4194560 1 2 3 4 5 6 7 8 ".to_vec();
         stat.extend_from_slice(b"20 0 1 0 98765 1000 200\n");
-        assert_eq!(parse_stat(&stat), Some((b'S', 98765)));
-        assert_eq!(parse_stat(b"42 (a"), None);
-        assert_eq!(parse_stat(b"42 (a)"), None);
+        let parsed = Stat {
+            state: b'S',
+            parent: 1,
+            session: 43,
+            own_time: 11,
+            children_time: 15,
+            start: 98765,
+            pages: 200,
+        };
+        assert_eq!(Stat::parse(&stat), Some(parsed));
+        assert_eq!(Stat::parse(b"42 (a"), None);
+        assert_eq!(Stat::parse(b"42 (a)"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::directory::InstanceDir;
 use super::process_id::ProcessId;
-use super::shim::answer;
+use super::shim::{CGROUP_VARIABLE, answer};
 use crate::runtime::RuntimeError;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
@@ -14,14 +14,19 @@ use std::time::Duration;
 /// How long a shim may take until its program runs. A slow card takes a second at worst.
 const START_LIMIT: Duration = Duration::from_secs(5);
 
-/// Runs the plan in `dir`. When this returns `Ok` there is a state or an ending.
-pub(super) async fn start(shim: &Path, dir: &InstanceDir) -> Result<(), RuntimeError> {
+/// Runs the plan in `dir`, in `cgroup` where there is one. When this returns `Ok` there is a
+/// state or an ending.
+pub(super) async fn start(
+    shim: &Path,
+    dir: &InstanceDir,
+    cgroup: Option<&Path>,
+) -> Result<(), RuntimeError> {
     let cannot = |error: io::Error| {
         RuntimeError::Failed(format!(
             "the supervising process cannot be started: {error}"
         ))
     };
-    let (reader, child) = start_shim(shim, dir).map_err(cannot)?;
+    let (reader, child) = start_shim(shim, dir, cgroup).map_err(cannot)?;
     reap(child).map_err(cannot)?;
     let answered = async {
         let reader = super::readable::readable(reader)?;
@@ -57,7 +62,11 @@ pub(super) async fn start(shim: &Path, dir: &InstanceDir) -> Result<(), RuntimeE
 }
 
 /// The shim, and the pipe on which it answers.
-fn start_shim(shim: &Path, dir: &InstanceDir) -> io::Result<(OwnedFd, Child)> {
+fn start_shim(
+    shim: &Path,
+    dir: &InstanceDir,
+    cgroup: Option<&Path>,
+) -> io::Result<(OwnedFd, Child)> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     // The command owns the writing end and goes at the end of this function: the reader is to
     // see the end of the pipe when the shim dies.
@@ -65,6 +74,7 @@ fn start_shim(shim: &Path, dir: &InstanceDir) -> io::Result<(OwnedFd, Child)> {
         .arg("shim")
         .arg(dir.path())
         .env_clear()
+        .envs(cgroup.map(|cgroup| (CGROUP_VARIABLE, cgroup)))
         .stdin(Stdio::null())
         .stdout(Stdio::from(writer))
         .stderr(Stdio::null())
@@ -72,9 +82,9 @@ fn start_shim(shim: &Path, dir: &InstanceDir) -> io::Result<(OwnedFd, Child)> {
     Ok((reader, child))
 }
 
-/// Asks for the shim's status when it ends, so that it does not stay as a zombie. A task of a
-/// few hundred bytes, gone with the shim.
-fn reap(mut child: Child) -> io::Result<()> {
+/// Asks for the status of a child when it ends, so that it does not stay as a zombie. A task of
+/// a few hundred bytes, gone with the child.
+pub(super) fn reap(mut child: Child) -> io::Result<()> {
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     let Some(fd) = ProcessId::of(pid)
         .map(ProcessId::open)

@@ -8,10 +8,12 @@
 //! ```
 
 use super::directory::InstanceDir;
+use super::process_id::{ProcessId, Stat};
 use super::record::{End, Ending, State};
 use crate::runtime::FoundStatus;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
+use std::time::Duration;
 
 /// How often the directory is read anew when it changes under the reader.
 const READS: u32 = 3;
@@ -88,17 +90,27 @@ fn settle(dir: &InstanceDir) -> Option<Ending> {
     Some(ending)
 }
 
-/// Kills the program's group and waits until its leader is gone, for a fifth of a second at
-/// most: only a process that hangs in the kernel takes longer, and that one runs no more code.
+/// Most processes that are looked at to find those of one session.
+const PROCESSES_MAX: usize = 100_000;
+
+/// Kills the program's cgroup, its group and its session, and waits until its leader is gone, for
+/// a fifth of a second at most: only a process that hangs in the kernel takes longer, and that
+/// one runs no more code.
 fn kill(state: &State) {
     let gone = state.child.open();
-    if !state.child.signal_group(Signal::KILL) {
-        return;
+    let group = state.child.signal_group(Signal::KILL);
+    // Also where the leader is gone: its offspring may have sessions of their own.
+    let cgroup = state.cgroup().filter(|cgroup| cgroup.is_populated());
+    if let Some(cgroup) = &cgroup {
+        cgroup.kill();
     }
-    tracing::warn!(
-        pid = state.child.pid,
-        "killed a program whose shim was gone"
-    );
+    let session = kill_session(state.shim.pid);
+    if group || session || cgroup.is_some() {
+        tracing::warn!(
+            pid = state.child.pid,
+            "killed a program whose shim was gone"
+        );
+    }
     if let Ok(Some(fd)) = gone {
         let limit = Timespec {
             tv_sec: 0,
@@ -106,4 +118,32 @@ fn kill(state: &State) {
         };
         let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
     }
+    if let Some(cgroup) = state.cgroup() {
+        // Briefly: the agent waits for this. What is left there is gone at the next start.
+        cgroup.remove(Duration::from_millis(200));
+    }
+}
+
+/// Kills what is in the session that a shim began. Its number cannot be given away while anybody
+/// is in it, and the shim itself is gone: whoever leads a session of that number is somebody else.
+fn kill_session(session: i32) -> bool {
+    if session <= 1 || Stat::of(session).is_some() {
+        return false;
+    }
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return false;
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let mut killed = false;
+    for pid in pids.take(PROCESSES_MAX) {
+        let Some(id) = ProcessId::of(pid) else {
+            continue;
+        };
+        if Stat::of(pid).is_some_and(|stat| stat.session == session && stat.start == id.start) {
+            killed |= id.signal(Signal::KILL).unwrap_or(false);
+        }
+    }
+    killed
 }

@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 /// How long the shim may take to write the ending after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
-/// SIGTERM to the program's group, SIGKILL after `timeout`. Returns when the ending is written.
+/// SIGTERM to the program's group, SIGKILL to all of its cgroup after `timeout`. Returns when the ending is written.
 /// With a timeout of zero it is killed at once.
 pub(super) async fn stop(dir: &InstanceDir, timeout: Duration) -> Result<(), RuntimeError> {
     // Without a plan there never was a shim; an ended program may have a shim that still writes.
@@ -32,7 +32,11 @@ pub(super) async fn stop(dir: &InstanceDir, timeout: Duration) -> Result<(), Run
             return Ok(());
         }
     }
+    // Both: a program that has just been started may be on its way into the cgroup.
     state.child.signal_group(Signal::KILL);
+    if let Some(cgroup) = state.cgroup() {
+        cgroup.kill();
+    }
     if tokio::time::timeout(KILL_LIMIT, shim.readable())
         .await
         .is_ok()

@@ -25,6 +25,9 @@ pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(120);
 /// An engine that is silent while a layer comes gets so long for one layer.
 pub(crate) const LAYER_LIMIT: Duration = Duration::from_secs(30 * 60);
 
+/// An engine that is silent during a fetch is asked so often whether it still answers.
+const ASK_EVERY: Duration = Duration::from_secs(20);
+
 /// The right to fetch; waits for those before.
 pub(crate) async fn turn(
     pulls: &Arc<Semaphore>,
@@ -38,23 +41,34 @@ pub(crate) async fn turn(
         .map_err(|_| RuntimeError::Failed("the agent is stopping, no image is fetched".to_owned()))
 }
 
-/// Reads `steps` to their end; `each` sees every one and may find an error in it.
+/// Reads `steps` to their end; `each` sees every one and may find an error in it. While nothing
+/// comes, `alive` is asked now and then whether the engine answers at all.
 ///
 /// # Errors
-/// The stream's own, `each`'s, or that nothing came for `stall`.
-pub(crate) async fn drain<T, E: Into<Fault>>(
+/// The stream's own, `each`'s, `alive`'s, or that nothing came for `stall`.
+pub(crate) async fn drain<T, E: Into<Fault>, A: Future<Output = Result<(), Fault>>>(
     mut steps: impl Stream<Item = Result<T, E>> + Unpin,
     stall: Duration,
+    alive: impl Fn() -> A,
     mut each: impl FnMut(T) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
+    let mut silent = Duration::ZERO;
     loop {
-        match tokio::time::timeout(stall, steps.next()).await {
-            Ok(Some(Ok(step))) => each(step)?,
+        let wait = ASK_EVERY.min(stall - silent);
+        match tokio::time::timeout(wait, steps.next()).await {
+            Ok(Some(Ok(step))) => {
+                each(step)?;
+                silent = Duration::ZERO;
+            }
             Ok(Some(Err(error))) => return Err(error.into()),
             Ok(None) => return Ok(()),
             Err(_) => {
-                let stall_s = stall.as_secs();
-                return Err(Fault::said(format!("nothing came for {stall_s} s")));
+                silent += wait;
+                alive().await?;
+                if silent >= stall {
+                    let stall_s = stall.as_secs();
+                    return Err(Fault::said(format!("nothing came for {stall_s} s")));
+                }
             }
         }
     }
@@ -96,24 +110,42 @@ mod tests {
     #[tokio::test]
     async fn a_fetch_that_stands_still_is_given_up() {
         let steps = stream::pending::<Result<(), Fault>>();
-        let fault = drain(steps, Duration::from_millis(1), |()| Ok(()))
-            .await
-            .unwrap_err();
+        let fault = drain(
+            steps,
+            Duration::from_millis(1),
+            async || Ok(()),
+            |()| Ok(()),
+        )
+        .await
+        .unwrap_err();
         assert!(matches!(fault, Fault::Said { text, .. } if text.contains("nothing came")));
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_gone_is_noticed_before_that() {
+        let steps = stream::pending::<Result<(), Fault>>();
+        let gone = async || Err(Fault::Unreachable("gone".to_owned()));
+        let fault = drain(steps, Duration::from_millis(1), gone, |()| Ok(())).await;
+        assert!(matches!(fault, Err(Fault::Unreachable(_))), "{fault:?}");
     }
 
     #[tokio::test]
     async fn an_error_inside_the_stream_ends_it() {
         let mut seen = 0;
         let steps = stream::iter([1, 2, 3].map(Ok::<i32, Fault>));
-        let outcome = drain(steps, STALL_LIMIT, |step| {
-            seen += 1;
-            if step == 2 {
-                Err(Fault::said("manifest unknown"))
-            } else {
-                Ok(())
-            }
-        })
+        let outcome = drain(
+            steps,
+            STALL_LIMIT,
+            async || Ok(()),
+            |step| {
+                seen += 1;
+                if step == 2 {
+                    Err(Fault::said("manifest unknown"))
+                } else {
+                    Ok(())
+                }
+            },
+        )
         .await;
         assert!(outcome.is_err());
         assert_eq!(seen, 2);

@@ -6,7 +6,7 @@ use super::{
     world::{World, name},
 };
 use crate::model::{
-    InstanceState::{Backoff, Completed},
+    InstanceState::{Backoff, Completed, CrashLoop, Running},
     RestartPolicy::{self, Always, Never, OnFailure},
 };
 
@@ -82,7 +82,7 @@ fn a_change_of_the_assignment_ends_the_waiting() {
     world.docker().no_image.insert("1".into());
     world.assign(vec![run(workload("web", "1"))]);
     world.wait(200_000);
-    world.until("it backs off", 100, |w| w.state("web") == Some(Backoff));
+    world.until("it waits", 100, |w| w.state("web") == Some(CrashLoop));
     world.assign(vec![run(workload("web", "2"))]);
     world.until("web runs", 20, |w| w.runs("web", "2"));
 }
@@ -208,4 +208,32 @@ fn a_restart_wakes_what_has_completed() {
     world.wait(130_000);
     assert_eq!(world.state("web"), Some(Completed));
     assert_eq!(world.begun("web"), 2);
+}
+
+#[test]
+fn the_third_failure_in_a_row_is_a_crash_loop_until_a_run_is_stable() {
+    let mut world = World::new();
+    world.lives.insert(name("web"), (10, 1));
+    world.assign(vec![run(workload("web", "1"))]);
+    world.until("it backs off", 100, |w| w.state("web") == Some(Backoff));
+    world.until("the loop is seen", 10_000, |w| {
+        w.state("web") == Some(CrashLoop)
+    });
+    let reason = world.observed("web").unwrap().reason.unwrap();
+    let third =
+        "it failed 3 times in a row and waits 4s before the next try: it ended with exit code 1";
+    assert_eq!(reason, third);
+    world.wait(100_000);
+    let told = |w: &World| w.told.iter().filter(|(e, _)| *e == "crash_loop").count();
+    assert_eq!(told(&world), 1);
+    world.lives.clear();
+    world.until("web runs", 30_000, |w| w.state("web") == Some(Running));
+    // Not yet: it must outlast the delay that came before it.
+    world.wait(15_000);
+    assert!(world.observed("web").unwrap().last_error.is_some());
+    world.wait(15_000);
+    assert_eq!(world.observed("web").unwrap().last_error, None);
+    world.exit("web", 1);
+    world.until("it backs off", 100, |w| w.state("web") == Some(Backoff));
+    assert_eq!(told(&world), 1);
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     model::{Name, RuntimeKind},
-    runtime::{Exit, Found, FoundStatus, Launch, Launched, RuntimeError},
+    runtime::{Exit, Found, FoundStatus, ImageHealth, Launch, Launched, RuntimeError},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +14,11 @@ pub(super) enum Verb {
     Start,
     Stop,
     Remove,
+    Reload,
 }
 
 impl Verb {
+    /// Those that every workload sees; a reload is for few.
     pub(super) const ALL: [Verb; 5] = [
         Verb::Launch,
         Verb::Prepare,
@@ -50,6 +52,8 @@ pub(super) struct Engine {
     pub(super) begun: BTreeMap<Name, u32>,
     /// Exit code of a program that is stopped.
     pub(super) stop_code: i32,
+    /// What images have of a HEALTHCHECK, by workload.
+    pub(super) image_health: BTreeMap<Name, ImageHealth>,
     made: u32,
 }
 
@@ -63,6 +67,7 @@ impl Engine {
             faults: BTreeMap::new(),
             begun: BTreeMap::new(),
             stop_code: 143,
+            image_health: BTreeMap::new(),
             made: 0,
         }
     }
@@ -112,6 +117,7 @@ impl Engine {
             version: version.to_owned(),
             spec_hash: hash.to_owned(),
             status,
+            health: self.image_health.get(workload).copied(),
         });
         handle
     }

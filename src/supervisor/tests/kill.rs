@@ -1,10 +1,14 @@
 //! The agent is killed before every single input and action in turn, and starts again from its
 //! disk: nothing runs twice, nothing is lost, nothing is done again.
 
-use super::{restarted, run, running_web, stopped, with_policy, workload, world::World};
+use super::{
+    after, counted, hourly, restarted, run, running_web, scheduled, stopped, with_policy, workload,
+    world::{World, name},
+};
 use crate::model::{
-    AssignedInstance, InstanceState, RestartPolicy,
+    AssignedInstance, DependsOn, InstanceState, MissedRun, RestartPolicy,
     RestartPolicy::{Always, Never, OnFailure},
+    Schedule,
 };
 
 /// Carries `change` out from a world in which `web` 1 runs, killing the agent before the n-th
@@ -78,5 +82,74 @@ fn a_neighbour_is_launched_once_and_nobody_else_is_touched() {
         };
         let arrived = |w: &World| w.runs("db", "1") && w.begun("db") == 1 && w.runs("web", "1");
         at_every_step(policy, both, arrived, 1);
+    });
+}
+
+/// Beside `db`, which runs, `web` is assigned; the agent is killed before the n-th thing that it
+/// does, for every n. `db` is never touched.
+fn beside_db(
+    web: impl Fn() -> AssignedInstance,
+    life_ms: u64,
+    wait_ms: u64,
+    check: impl Fn(&World, &str),
+) {
+    for in_flight_is_done in [false, true] {
+        let mut kills = 0;
+        loop {
+            let mut world = World::new();
+            world.lives.insert(name("web"), (life_ms, 0));
+            let db = || run(workload("db", "1"));
+            world.assign(vec![db()]);
+            world.until("db runs", 1_000, |w| w.runs("db", "1"));
+            world.fuse = Some((kills, in_flight_is_done));
+            world.assign(vec![db(), web()]);
+            world.wait(wait_ms);
+            let untouched = world.fuse.is_some();
+            let at = format!("killed before step {kills}, {in_flight_is_done}");
+            assert!(world.runs("db", "1") && world.begun("db") == 1, "{at}");
+            check(&world, &format!("{at}: {:#?}", world.asked));
+            if untouched {
+                break;
+            }
+            kills += 1;
+        }
+        assert!(kills > 4, "only {kills} steps were tried");
+    }
+}
+
+#[test]
+fn there_is_never_one_run_too_many() {
+    for (max_runs, life_ms) in [(1, 50), (3, 50), (2, 5_000)] {
+        let web = || run(counted(max_runs));
+        beside_db(web, life_ms, 60_000, |world, at| {
+            let begun = world.begun("web");
+            // A run that was counted and did not begin before the agent was killed is lost.
+            assert!(begun <= max_runs && begun + 1 >= max_runs.max(2), "{at}");
+            assert_eq!(world.state("web"), Some(InstanceState::Completed), "{at}");
+        });
+    }
+}
+
+#[test]
+fn a_time_never_runs_twice() {
+    for missed in [MissedRun::Skip, MissedRun::RunOnce] {
+        let often = Schedule {
+            cron: "*/5 * * * *".into(),
+            missed,
+            ..hourly()
+        };
+        let web = || run(scheduled("1", &often));
+        beside_db(web, 1_000, 7 * 60_000, |world, at| {
+            assert!(world.begun("web") <= 1, "{missed:?}, {at}");
+            assert_eq!(world.state("web"), Some(InstanceState::Scheduled), "{at}");
+        });
+    }
+}
+
+#[test]
+fn what_depends_on_another_is_started_after_it_exactly_once() {
+    let web = || run(after(workload("web", "1"), "db", DependsOn::Started));
+    beside_db(web, 3_600_000, 60_000, |world, at| {
+        assert!(world.runs("web", "1") && world.begun("web") == 1, "{at}");
     });
 }

@@ -3,7 +3,9 @@
 use super::{run, running_web, stopped, with_policy, workload, world::World};
 use crate::{
     model::{
-        InstanceState::{Backoff, Completed, Failed, Pending, Pulling, Running, Starting, Stopped},
+        InstanceState::{
+            Backoff, Completed, CrashLoop, Failed, Pending, Pulling, Running, Starting, Stopped,
+        },
         RestartPolicy::{Always, Never, OnFailure},
         Run, RuntimeKind,
     },
@@ -108,7 +110,7 @@ fn a_launch_that_fails_says_why_and_is_tried_again_ever_more_slowly() {
     world.wait(60_000);
     let tries = world.asked.len();
     assert!((4..=8).contains(&tries), "{:?}", world.asked);
-    assert_eq!(world.state("web"), Some(Backoff));
+    assert_eq!(world.state("web"), Some(CrashLoop));
     world.docker().no_image.clear();
     world.until("web runs", 30_000, |w| w.runs("web", "1"));
     assert_eq!(world.observed("web").unwrap().reason, None);
@@ -286,7 +288,8 @@ fn a_runtime_that_is_found_later_takes_what_waited_for_it() {
 #[test]
 fn while_nothing_changes_nothing_is_done_and_nothing_is_reported() {
     let (mut world, mark) = running_web(Always);
-    world.wait(1_000);
+    // Until it has been up for long enough to be healthy.
+    world.wait(20_000);
     let reports = world.reports;
     world.wait(3_600_000);
     assert_eq!(world.reports, reports);

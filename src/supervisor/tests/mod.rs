@@ -2,7 +2,7 @@
 //!
 //! | module | about |
 //! |---|---|
-//! | [`engine`], [`world`] | the harness |
+//! | [`engine`], [`perform`], [`world`] | the harness |
 //! | [`lifecycle`] | each arrow of the diagram in the module's doc |
 //! | [`again`] | restart policies, delays, restarts that a person asked for |
 //! | [`replace`] | another spec is wanted |
@@ -10,53 +10,96 @@
 //! | [`kill`] | the agent killed before every single action |
 //! | [`lost`] | engines that go away and come back |
 //! | [`order`] | orders to this node alone |
+//! | [`schedule`], [`counted_runs`] | runs by the clock, and so many times |
+//! | [`checks`] | health, and runs that take too long |
+//! | [`depends`] | who waits for whom |
+//! | [`beside`] | hooks, reloads, last words |
 //! | [`random`] | whatever happens, it converges once faults stop |
 
 mod adopt;
 mod again;
+mod beside;
+mod checks;
+mod counted_runs;
+mod depends;
 mod engine;
 mod kill;
 mod lifecycle;
 mod lost;
 mod order;
+mod perform;
 mod random;
 mod replace;
+mod schedule;
 mod world;
 
 use crate::model::{
-    AssignedInstance, Desired, Placement, Resources, Restart, RestartPolicy, Run, Workload,
-    WorkloadType,
+    AssignedInstance, Desired, Health, HealthCheck, Restart, RestartPolicy, Run, RunMode, Schedule,
+    Workload,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// A container workload whose version decides its image.
 fn workload(name: &str, version: &str) -> Workload {
+    let run = Run::Container {
+        image: format!("registry.example/{name}:{version}"),
+        command: Vec::new(),
+        pull: Default::default(),
+        engine: None,
+        user: None,
+        working_dir: None,
+        network: None,
+        options: Default::default(),
+    };
     Workload {
-        name: world::name(name),
-        kind: WorkloadType::Service,
         version: version.to_owned(),
-        run: Run::Container {
-            image: format!("registry.example/{name}:{version}"),
-            command: Vec::new(),
-            pull: Default::default(),
-            engine: None,
-            user: None,
-            working_dir: None,
-            network: None,
-        },
-        env: BTreeMap::new(),
-        ports: Vec::new(),
-        volumes: Vec::new(),
-        devices: Vec::new(),
-        resources: Resources::default(),
-        placement: Placement::default(),
         restart: Restart {
             policy: RestartPolicy::Always,
             delay_ms: 1_000,
             max_delay_ms: 20_000,
         },
-        stop_timeout_ms: 10_000,
+        ..Workload::new(world::name(name), run)
     }
+}
+
+/// One that runs by the clock.
+fn scheduled(version: &str, schedule: &Schedule) -> Workload {
+    Workload {
+        mode: RunMode::Schedule(schedule.clone()),
+        ..workload("web", version)
+    }
+}
+
+/// Every full hour; the world begins at one.
+fn hourly() -> Schedule {
+    Schedule {
+        cron: "0 * * * *".into(),
+        ..Schedule::default()
+    }
+}
+
+/// One that runs so many times.
+fn counted(max_runs: u32) -> Workload {
+    Workload {
+        mode: RunMode::NTimes { max_runs },
+        ..workload("web", "1")
+    }
+}
+
+/// Asked every 10 s; three failures in a row are too many.
+fn checked(mut workload: Workload) -> Workload {
+    workload.health = Some(Health {
+        interval_ms: 10_000,
+        timeout_ms: 1_000,
+        ..Health::new(HealthCheck::Tcp("127.0.0.1:80".into()))
+    });
+    workload
+}
+
+/// It depends on another one.
+fn after(mut workload: Workload, other: &str, condition: crate::model::DependsOn) -> Workload {
+    workload.depends_on.insert(world::name(other), condition);
+    workload
 }
 
 fn with_policy(mut workload: Workload, policy: RestartPolicy) -> Workload {

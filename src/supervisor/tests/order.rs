@@ -3,7 +3,7 @@
 use super::{engine::Verb, restarted, run, running_web, with_policy, workload, world::World};
 use crate::{
     model::{
-        InstanceState::{Backoff, Completed, Running, Stopped},
+        InstanceState::{Completed, CrashLoop, Running, Stopped},
         RestartPolicy::{Always, Never},
     },
     supervisor::LocalOrder::{Remove, Restart, Start, Stop},
@@ -64,7 +64,7 @@ fn a_restart_ends_the_waiting_of_a_crash_loop() {
     world.lives.insert(super::world::name("web"), (5, 1));
     world.assign(vec![run(workload("web", "1"))]);
     world.wait(60_000);
-    world.until("it backs off", 100, |w| w.state("web") == Some(Backoff));
+    world.until("it waits", 100, |w| w.state("web") == Some(CrashLoop));
     let begun = world.begun("web");
     world.lives.clear();
     world.order("1", "web", Restart);
@@ -80,7 +80,7 @@ fn a_restart_of_what_is_being_launched_for_the_first_time_is_not_two() {
     world.docker().no_image.insert("1".into());
     world.assign(vec![run(workload("web", "1"))]);
     world.wait(60_000);
-    world.until("it backs off", 100, |w| w.state("web") == Some(Backoff));
+    world.until("it waits", 100, |w| w.state("web") == Some(CrashLoop));
     world.docker().no_image.clear();
     world.order("1", "web", Restart);
     world.wait(130_000);
@@ -148,4 +148,47 @@ fn an_order_of_one_assignment_does_not_reach_into_the_next() {
     world.wait(130_000);
     assert!(world.asked_since(mark).is_empty());
     assert!(world.runs("web", "1"));
+}
+
+#[test]
+fn a_stop_holds_over_a_restart_of_the_agent_and_a_start_ends_it() {
+    for policy in [Always, Never] {
+        let (mut world, mark) = running_web(policy);
+        world.order("1", "web", Stop);
+        world.until("it is stopped", 1_000, |w| w.state("web") == Some(Stopped));
+        world.kill(false);
+        world.wait(130_000);
+        assert_eq!(world.state("web"), Some(Stopped));
+        assert_eq!(world.asked_since(mark), ["stop web"]);
+        world.order("2", "web", Start);
+        world.until("web runs", 1_000, |w| w.runs("web", "1"));
+        world.kill(false);
+        world.wait(130_000);
+        assert!(world.runs("web", "1"), "{policy:?}");
+        assert!(world.memory.held.is_empty());
+    }
+}
+
+#[test]
+fn a_stop_that_was_ordered_before_the_assignment_changed_does_not_hold_afterwards() {
+    let (mut world, _) = running_web(Always);
+    world.order("1", "web", Stop);
+    world.until("it is stopped", 1_000, |w| w.state("web") == Some(Stopped));
+    // The assignment changes while the agent is away.
+    let assignment = world.assignment.as_mut().unwrap();
+    assignment.instances = vec![restarted(workload("web", "1"), 1)];
+    world.kill(false);
+    world.until("web runs", 1_000, |w| w.runs("web", "1"));
+    assert!(world.memory.held.is_empty());
+}
+
+#[test]
+fn nothing_is_remembered_that_was_remembered_already() {
+    let (mut world, _) = running_web(Always);
+    assert_eq!(world.remembered, 0);
+    world.order("1", "web", Stop);
+    assert_eq!(world.remembered, 1);
+    world.order("2", "web", Stop);
+    world.wait(130_000);
+    assert_eq!(world.remembered, 1);
 }

@@ -1,24 +1,55 @@
 //! Whatever happens: once faults stop, everything is as assigned within bounded time, and rests.
 
 use super::{
+    after, checked,
     engine::{Fault, Verb},
     workload,
     world::{World, name},
 };
 use crate::{
     model::{
-        AssignedInstance, Desired,
+        AssignedInstance, DependsOn, Desired, Hook,
         InstanceState::{Running, Stopped},
-        RestartPolicy,
+        MissedRun, Overlap, RestartPolicy, RunMode,
         RuntimeKind::{self, Docker, Podman},
+        Schedule, Workload,
     },
     runtime::FoundStatus,
-    supervisor::LocalOrder,
+    supervisor::{Input, LocalOrder},
 };
 use proptest::prelude::*;
 use std::sync::Arc;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
+/// What differs between workloads, and changes in place: how they run, what they depend on,
+/// whether they are asked for their health. What is assigned last has nothing of it, so that it
+/// can be said how it ends.
+fn special(workload: &mut Workload, version: u8) {
+    match (workload.name.as_str(), version) {
+        ("a", 1) => {
+            workload.mode = RunMode::Schedule(Schedule {
+                cron: "*/5 * * * * *".into(),
+                overlap: Overlap::Replace,
+                missed: MissedRun::RunOnce,
+                ..Schedule::default()
+            });
+        }
+        ("b", 1) => workload.mode = RunMode::NTimes { max_runs: 2 },
+        ("b", 2) => *workload = after(workload.clone(), "a", DependsOn::Started),
+        ("c", 1) => {
+            *workload = checked(workload.clone());
+            workload.timeout_ms = Some(3_600_000_000);
+        }
+        ("c", 2) => {
+            workload.before_stop = Some(Hook {
+                command: vec!["flush".into()],
+                timeout_ms: 100,
+            });
+        }
+        _ => {}
+    }
+}
+
 /// Longer than the longest delays of everything that is tried again.
 const SETTLED_MS: u64 = 1_500_000;
 
@@ -36,6 +67,12 @@ enum Event {
     Takes(u64),
     Kill(bool),
     Order(usize, u8),
+    /// What health checks of one answer: nothing, no, or yes.
+    Health(usize, u8),
+    /// The wall clock is set to another time.
+    Jump(i64),
+    /// Inputs that nobody waits for.
+    Stray(u64, bool),
     Plant(usize, bool, bool),
     List,
     Wait(u64),
@@ -56,13 +93,16 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (1u64..3_000).prop_map(Event::Takes),
         2 => any::<bool>().prop_map(Event::Kill),
         2 => (who.clone(), 0u8..4).prop_map(|(w, o)| Event::Order(w, o)),
+        2 => (who.clone(), 0u8..3).prop_map(|(w, h)| Event::Health(w, h)),
+        1 => (-400_000_000_000i64..400_000_000_000).prop_map(Event::Jump),
+        1 => (0u64..50, any::<bool>()).prop_map(|(id, well)| Event::Stray(id, well)),
         1 => (who, any::<bool>(), any::<bool>()).prop_map(|(w, e, r)| Event::Plant(w, e, r)),
         1 => Just(Event::List),
         6 => (0u64..4_000).prop_map(Event::Wait),
     ]
 }
 
-fn instances(all: &[Option<(u8, bool, u64, u8)>; 3]) -> Vec<AssignedInstance> {
+fn instances(all: &[Option<(u8, bool, u64, u8)>; 3], plain: bool) -> Vec<AssignedInstance> {
     let one = |(name, what): (&&str, &Option<(u8, bool, u64, u8)>)| {
         let (version, stopped, restart_count, policy) = (*what)?;
         let mut workload = workload(name, &version.to_string());
@@ -71,6 +111,9 @@ fn instances(all: &[Option<(u8, bool, u64, u8)>; 3]) -> Vec<AssignedInstance> {
             RestartPolicy::OnFailure,
             RestartPolicy::Never,
         ][usize::from(policy)];
+        if !plain {
+            special(&mut workload, version);
+        }
         Some(AssignedInstance {
             workload: Arc::new(workload),
             desired: if stopped {
@@ -90,7 +133,7 @@ fn engine(podman: bool) -> RuntimeKind {
 
 fn happen(world: &mut World, event: &Event, n: usize) {
     match event {
-        Event::Assign(all) => world.assign(instances(all)),
+        Event::Assign(all) => world.assign(instances(all, false)),
         Event::Exit(who, code) => world.exit(NAMES[*who], *code),
         Event::Vanish(who) => world.vanish(NAMES[*who]),
         Event::ShortLife(who, life) => {
@@ -131,6 +174,21 @@ fn happen(world: &mut World, event: &Event, n: usize) {
             ];
             let order = orders[usize::from(*order)];
             world.order(&format!("order-{n}"), NAMES[*who], order);
+        }
+        Event::Health(who, answer) => {
+            let answers = [None, Some(Err("no".to_owned())), Some(Ok(()))];
+            let answer = answers[usize::from(*answer)].clone();
+            world.health.insert(name(NAMES[*who]), answer);
+        }
+        Event::Jump(by_ms) => world.jump(*by_ms),
+        Event::Stray(id, well) => {
+            let result = well.then_some(()).ok_or("no".to_owned());
+            world.step(Input::Probed { probe: *id, result });
+            world.step(Input::LastOutput {
+                runtime: Docker,
+                handle: format!("docker-{id}"),
+                lines: vec!["x".repeat(1_000); 20],
+            });
         }
         Event::Plant(who, podman, runs) => {
             let status = if *runs {
@@ -176,7 +234,8 @@ proptest! {
             world.regain(kind);
         }
         world.takes_ms = 10;
-        let wanted = instances(&last);
+        world.health.clear();
+        let wanted = instances(&last, true);
         world.assign(wanted.clone());
         world.wait(SETTLED_MS);
         // Programs that ended by themselves by their short life are over; nothing moves any more.

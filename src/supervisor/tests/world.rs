@@ -1,19 +1,24 @@
 //! A supervisor between engines in memory, a disk and a virtual clock: what the agent's shell
 //! does, without anything real. Deterministic; an agent can be killed before any single action.
 
-use super::engine::{Engine, Fault, Verb, running};
+use super::{
+    engine::{Engine, Fault, running},
+    perform::{parts, perform},
+};
 use crate::{
     model::{
         AssignedInstance, Assignment, InstanceState, Name, NodeConfig, ObservedInstance,
         RuntimeKind,
     },
     runtime::RuntimeError,
-    supervisor::{Action, Input, LocalOrder, Now, OpOutcome, Supervisor},
+    supervisor::{Action, Input, LocalOrder, Memory, Now, OpOutcome, Supervisor},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything is listed again so often, as the agent does.
 const LIST_EVERY_MS: u64 = 60_000;
+/// What the wall clock shows when a world begins: a full hour, in 2027.
+pub(super) const BEGINNING_MS: u64 = 500_000 * 3_600_000;
 /// Inputs at one instant after which it can only be a loop that never rests.
 const BUSY: u32 = 500;
 
@@ -26,6 +31,8 @@ enum Later {
     Changed(RuntimeKind, String),
     /// A program ends by itself, if it is still the one that began then.
     Ends(RuntimeKind, String, u32, i32),
+    /// A health check, or the last lines of an instance, for the agent that asked.
+    Answers(u64, Input),
 }
 
 pub(super) struct World {
@@ -34,7 +41,22 @@ pub(super) struct World {
     pub(super) engines: BTreeMap<RuntimeKind, Engine>,
     /// What is on the disk.
     pub(super) assignment: Option<Assignment>,
-    restarts_done: BTreeMap<Name, u64>,
+    pub(super) memory: Memory,
+    /// How often the disk was written.
+    pub(super) remembered: u32,
+    /// What the wall clock shows at the virtual time 0.
+    pub(super) wall_ms: u64,
+    /// What health checks answer, by workload: `Ok` where nothing is said, `None`: nothing ever.
+    pub(super) health: BTreeMap<Name, Option<Result<(), String>>>,
+    /// Health checks that were asked: when, and of which workload.
+    pub(super) probes: Vec<(u64, String)>,
+    /// The last lines of everything that ends.
+    pub(super) output: Vec<String>,
+    /// How often last lines were fetched.
+    pub(super) fetched: u32,
+    /// Hooks that were run before a stop, and whether they fail.
+    pub(super) hooks: Vec<String>,
+    pub(super) hooks_fail: bool,
     /// How long an operation takes.
     pub(super) takes_ms: u64,
     /// Programs that end by themselves: after how long, and with which code.
@@ -62,8 +84,8 @@ pub(super) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn fresh(restarts_done: BTreeMap<Name, u64>, kinds: &BTreeSet<RuntimeKind>) -> Supervisor {
-    Supervisor::new(name("pi"), kinds, restarts_done, 7)
+fn fresh(memory: Memory, kinds: &BTreeSet<RuntimeKind>) -> Supervisor {
+    Supervisor::new(name("pi"), kinds, memory, 7)
 }
 
 impl World {
@@ -83,10 +105,18 @@ impl World {
         let kinds: BTreeSet<RuntimeKind> = kinds.iter().copied().collect();
         World {
             now: 1_000,
-            supervisor: fresh(BTreeMap::new(), &kinds),
+            supervisor: fresh(Memory::default(), &kinds),
             engines: kinds.into_iter().map(|k| (k, Engine::new(k))).collect(),
             assignment: None,
-            restarts_done: BTreeMap::new(),
+            memory: Memory::default(),
+            remembered: 0,
+            wall_ms: BEGINNING_MS - 1_000,
+            health: BTreeMap::new(),
+            probes: Vec::new(),
+            output: Vec::new(),
+            fetched: 0,
+            hooks: Vec::new(),
+            hooks_fail: false,
             takes_ms: 10,
             lives: BTreeMap::new(),
             asked: Vec::new(),
@@ -164,6 +194,11 @@ impl World {
         }
     }
 
+    /// The wall clock is set to another time, so many milliseconds away.
+    pub(super) fn jump(&mut self, by_ms: i64) {
+        self.wall_ms = self.wall_ms.saturating_add_signed(by_ms);
+    }
+
     pub(super) fn lose(&mut self, kind: RuntimeKind) {
         self.engines.get_mut(&kind).unwrap().up = false;
         let reason = "connection refused".to_owned();
@@ -186,7 +221,7 @@ impl World {
             self.later.retain(|_, l| !matches!(l, Later::Effect(..)));
         }
         let kinds = self.engines.keys().copied().collect();
-        self.supervisor = fresh(self.restarts_done.clone(), &kinds);
+        self.supervisor = fresh(self.memory.clone(), &kinds);
         if let Some(assignment) = self.assignment.clone() {
             self.step(Input::Assigned(assignment));
         }
@@ -319,6 +354,11 @@ impl World {
         match what {
             Later::Effect(agent, action) => self.effect(agent, action),
             Later::Changed(kind, handle) => self.look(kind, handle),
+            Later::Answers(agent, input) => {
+                if agent == self.agents {
+                    self.step(input);
+                }
+            }
             Later::Ends(kind, handle, begun, code) => {
                 let engine = self.engines.get_mut(&kind).unwrap();
                 let workload = engine.get(&handle).map(|f| f.workload.clone());
@@ -362,7 +402,7 @@ impl World {
         }
         let now = Now {
             mono_ms: self.now,
-            unix_ms: 1_000_000 + self.now,
+            unix_ms: self.wall_ms + self.now,
         };
         for action in self.supervisor.step(now, input) {
             if self.dies() {
@@ -389,7 +429,27 @@ impl World {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Report => self.reports += 1,
-            Action::Remember { restarts_done } => self.restarts_done = restarts_done,
+            Action::Remember(memory) => {
+                assert_ne!(memory, self.memory, "the disk was written for nothing");
+                self.memory = memory;
+                self.remembered += 1;
+            }
+            Action::Probe {
+                probe,
+                runtime,
+                handle,
+                ..
+            } => self.probe(probe, runtime, &handle),
+            Action::FetchLastOutput { runtime, handle } => {
+                self.fetched += 1;
+                let lines = self.output.clone();
+                let input = Input::LastOutput {
+                    runtime,
+                    handle,
+                    lines,
+                };
+                self.schedule(5, Later::Answers(self.agents, input));
+            }
             Action::Inspect { runtime, handle } => self.changed(runtime, handle),
             // Told too late, as it may be: the operation ends as it does.
             Action::Cancel { operation } => self.cancelled.push(operation),
@@ -408,6 +468,21 @@ impl World {
         }
     }
 
+    fn probe(&mut self, probe: u64, runtime: RuntimeKind, handle: &str) {
+        let found = self.engines[&runtime].get(handle);
+        let workload = found.map(|f| f.workload.clone());
+        let result = workload.as_ref().map_or(Some(Err("gone".into())), |w| {
+            let answer = self.health.get(w).cloned();
+            answer.unwrap_or(Some(Ok(())))
+        });
+        self.probes
+            .extend(workload.map(|w| (self.now, w.to_string())));
+        if let Some(result) = result {
+            let input = Input::Probed { probe, result };
+            self.schedule(5, Later::Answers(self.agents, input));
+        }
+    }
+
     /// Of what an operation is, by the engines' word.
     fn workload_of(&self, operation: &Action) -> Option<String> {
         let (_, _, kind, handle) = parts(operation);
@@ -419,12 +494,26 @@ impl World {
         let (verb, id, kind, target) = parts(&action);
         let engine = self.engines.get_mut(&kind).unwrap();
         let fault = engine.fault(verb);
+        if let Action::Stop {
+            before: Some(hook), ..
+        } = &action
+        {
+            self.hooks.push(hook.command.join(" "));
+        }
         let outcome = if !engine.up {
             OpOutcome::Failed(engine.unreachable())
         } else if fault == Some(Fault::Refuses) {
             OpOutcome::Failed(RuntimeError::Failed(format!("no room to {verb:?}")))
         } else {
-            let done = perform(engine, &action);
+            let done = match (perform(engine, &action), &action) {
+                (
+                    OpOutcome::Done,
+                    Action::Stop {
+                        before: Some(_), ..
+                    },
+                ) if self.hooks_fail => OpOutcome::DoneBut("it did not want to".into()),
+                (done, _) => done,
+            };
             if fault == Some(Fault::LosesTheAnswer) {
                 OpOutcome::Failed(engine.unreachable())
             } else {
@@ -476,70 +565,5 @@ impl World {
                 self.asked
             );
         }
-    }
-}
-
-/// Verb, id, engine, and handle or workload.
-fn parts(action: &Action) -> (Verb, u64, RuntimeKind, String) {
-    match action {
-        Action::Launch {
-            operation,
-            runtime,
-            launch,
-        } => (
-            Verb::Launch,
-            *operation,
-            *runtime,
-            launch.workload.name.to_string(),
-        ),
-        Action::Prepare {
-            operation,
-            runtime,
-            launch,
-        } => (
-            Verb::Prepare,
-            *operation,
-            *runtime,
-            launch.workload.name.to_string(),
-        ),
-        Action::Start {
-            operation,
-            runtime,
-            handle,
-        } => (Verb::Start, *operation, *runtime, handle.clone()),
-        Action::Stop {
-            operation,
-            runtime,
-            handle,
-            ..
-        } => (Verb::Stop, *operation, *runtime, handle.clone()),
-        Action::Remove {
-            operation,
-            runtime,
-            handle,
-        } => (Verb::Remove, *operation, *runtime, handle.clone()),
-        other => unreachable!("no operation: {other:?}"),
-    }
-}
-
-fn perform(engine: &mut Engine, action: &Action) -> OpOutcome {
-    let launched =
-        |r: Result<_, RuntimeError>| r.map_or_else(OpOutcome::Failed, OpOutcome::Launched);
-    match action {
-        Action::Launch { launch, .. } => launched(engine.launch(launch)),
-        Action::Start { handle, .. } => launched(engine.start(handle)),
-        Action::Prepare { launch, .. } => match engine.prepare(launch) {
-            Ok(()) => OpOutcome::Done,
-            Err(error) => OpOutcome::Failed(error),
-        },
-        Action::Stop { handle, .. } => {
-            engine.stop(handle);
-            OpOutcome::Done
-        }
-        Action::Remove { handle, .. } => {
-            engine.remove(handle);
-            OpOutcome::Done
-        }
-        other => unreachable!("no operation: {other:?}"),
     }
 }

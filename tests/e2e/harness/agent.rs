@@ -5,7 +5,7 @@ use super::{
     engine::{Engine, variable},
     fleet::{Fleet, clean, fleetctl},
     native::{self, Native},
-    wait::wait_for,
+    wait::{wait_for, wait_until},
 };
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,9 @@ pub struct AgentSetup<'a> {
     token: Option<String>,
     namespace: Option<String>,
     flags: Vec<String>,
+    variables: Vec<(String, String)>,
     data: Option<PathBuf>,
+    through: Option<PathBuf>,
 }
 
 impl<'a> AgentSetup<'a> {
@@ -37,7 +39,9 @@ impl<'a> AgentSetup<'a> {
             token: None,
             namespace: None,
             flags: Vec::new(),
+            variables: Vec::new(),
             data: None,
+            through: None,
         }
     }
 
@@ -48,6 +52,27 @@ impl<'a> AgentSetup<'a> {
 
     pub fn podman(mut self) -> Self {
         self.podman = true;
+        self
+    }
+
+    /// With the engine of this name; `process` needs none.
+    pub fn engine(self, engine: &str) -> Self {
+        match engine {
+            "docker" => self.docker(),
+            "podman" => self.podman(),
+            _ => self,
+        }
+    }
+
+    /// It reaches its engine by this socket; the test itself goes on by the engine's own.
+    pub fn through(mut self, socket: &Path) -> Self {
+        self.through = Some(socket.to_owned());
+        self
+    }
+
+    /// A variable in its environment.
+    pub fn variable(mut self, key: &str, value: &str) -> Self {
+        self.variables.push((key.to_owned(), value.to_owned()));
         self
     }
 
@@ -99,9 +124,11 @@ impl<'a> AgentSetup<'a> {
             engine(self.docker, Engine::docker),
             engine(self.podman, Engine::podman),
         );
-        let socket = |engine: &Option<Engine>| match engine {
-            Some(engine) => engine.socket.display().to_string(),
-            None => "off".to_owned(),
+        let through = self.through;
+        let socket = |engine: &Option<Engine>| match (engine, &through) {
+            (Some(_), Some(socket)) => socket.display().to_string(),
+            (Some(engine), None) => engine.socket.display().to_string(),
+            (None, _) => "off".to_owned(),
         };
         let mut args = vec![
             "agent".to_owned(),
@@ -114,13 +141,15 @@ impl<'a> AgentSetup<'a> {
         args.extend(self.flags);
         let log = dir.path().join("agent.log");
         let first = [format!("--join={token}")];
-        let command = command(&args, &first, self.namespace.as_deref());
+        let mut command = command(&args, &first, self.namespace.as_deref());
+        command.envs(self.variables.iter().cloned());
         Agent {
             daemon: Daemon::spawn(&self.name, command, &log),
             name: self.name,
             data,
             engines: [docker, podman].into_iter().flatten().collect(),
             args,
+            variables: self.variables,
             namespace: self.namespace,
             log,
             _dir: dir,
@@ -150,6 +179,7 @@ pub struct Agent {
     pub data: PathBuf,
     engines: Vec<Engine>,
     args: Vec<String>,
+    variables: Vec<(String, String)>,
     namespace: Option<String>,
     log: PathBuf,
     _dir: TempDir,
@@ -158,8 +188,27 @@ pub struct Agent {
 impl Agent {
     /// Starts it again, without a token.
     pub fn launch_again(&mut self) {
-        let command = command(&self.args, &[], self.namespace.as_deref());
+        let mut command = command(&self.args, &[], self.namespace.as_deref());
+        command.envs(self.variables.iter().cloned());
         self.daemon = Daemon::spawn(&self.name, command, &self.log);
+    }
+
+    /// SIGKILL and a new start; returns when the new one answers.
+    #[track_caller]
+    pub fn come_back(&mut self, fleet: &Fleet) {
+        self.daemon.kill9();
+        self.answer_again(fleet);
+    }
+
+    /// A new start after its end; returns when it answers.
+    #[track_caller]
+    pub fn answer_again(&mut self, fleet: &Fleet) {
+        let written = self.log_len();
+        self.launch_again();
+        self.wait_log_since(written, &["connected", &self.name]);
+        wait_until("the new agent answers", || {
+            fleet.cli(["command", "ping", &self.name]).code == 0
+        });
     }
 
     pub fn data(&self) -> &Path {

@@ -42,6 +42,11 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).expect("a signal to our own child");
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL; returns when it is gone.
     pub fn kill9(&mut self) {
         self.signal(Signal::KILL);

@@ -39,12 +39,29 @@ impl Engine {
         Engine { socket }
     }
 
+    /// By its name in a manifest.
+    pub fn named(name: &str) -> Engine {
+        match name {
+            "podman" => Engine::podman(),
+            _ => Engine::docker(),
+        }
+    }
+
     fn try_ask(&self, method: &str, path: &str) -> io::Result<Answer> {
+        self.try_send(method, path, None)
+    }
+
+    pub(super) fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+    ) -> io::Result<Answer> {
         let ask = Ask {
             method,
             path,
             token: None,
-            body: None,
+            body,
         };
         let answer = ask.unix(&self.socket)?;
         match answer.status {
@@ -53,7 +70,8 @@ impl Engine {
         }
     }
 
-    fn try_containers(&self, node: &str) -> io::Result<BTreeMap<String, Container>> {
+    /// The workload of each container with the node's label, and the container.
+    fn try_every(&self, node: &str) -> io::Result<Vec<(String, Container)>> {
         let path = format!(
             "/containers/json?all=true&filters=%7B%22label%22%3A%5B%22io.fleetctl.node%3D{node}\
              %22%5D%7D"
@@ -70,11 +88,36 @@ impl Engine {
         Ok(all.iter().filter_map(read).collect())
     }
 
+    /// All containers of one workload; more than one only while something goes wrong.
+    #[track_caller]
+    pub fn of_workload(&self, node: &str, workload: &str) -> Vec<Container> {
+        let all = self.try_every(node);
+        let all = all.unwrap_or_else(|e| panic!("{self:?} does not list: {e}"));
+        let own = all.into_iter().filter(|(name, _)| name == workload);
+        own.map(|(_, container)| container).collect()
+    }
+
+    /// What the engine knows of a container.
+    #[track_caller]
+    pub fn inspect(&self, id: &str) -> Value {
+        let answer = self.try_ask("GET", &format!("/containers/{id}/json"));
+        answer
+            .unwrap_or_else(|e| panic!("{self:?} does not know {id}: {e}"))
+            .json()
+    }
+
+    /// Takes an image away, where it is there.
+    pub fn remove_image(&self, image: &str) {
+        let _ = self.try_ask("DELETE", &format!("/images/{image}?force=true"));
+    }
+
     /// What carries the node's label, by workload, whether it runs or not.
     #[track_caller]
     pub fn containers(&self, node: &str) -> BTreeMap<String, Container> {
-        self.try_containers(node)
-            .unwrap_or_else(|e| panic!("{self:?} does not list: {e}"))
+        let all = self.try_every(node);
+        all.unwrap_or_else(|e| panic!("{self:?} does not list: {e}"))
+            .into_iter()
+            .collect()
     }
 
     /// SIGKILL to its process, behind everybody's back.
@@ -87,7 +130,7 @@ impl Engine {
 
     /// Takes away what a test left. Never fails: the test may have failed already.
     pub fn remove_all(&self, node: &str) {
-        for container in self.try_containers(node).unwrap_or_default().into_values() {
+        for (_, container) in self.try_every(node).unwrap_or_default() {
             let path = format!("/containers/{}?force=true&v=true", container.id);
             if let Err(error) = self.try_ask("DELETE", &path) {
                 eprintln!(

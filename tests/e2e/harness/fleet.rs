@@ -11,8 +11,9 @@ use serde_json::Value;
 use std::{
     ffi::OsStr,
     fs,
+    io::{Seek, Write},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
@@ -98,6 +99,12 @@ impl Setup {
     /// TLS for agents, also over loopback.
     pub fn tls(mut self) -> Setup {
         self.mqtt_listen = Some(format!("tls://{}", self.mqtt.local()));
+        self
+    }
+
+    /// The embedded broker at this address instead of one of its own.
+    pub fn mqtt_listen(mut self, url: &str) -> Setup {
+        self.mqtt_listen = Some(url.to_owned());
         self
     }
 
@@ -383,6 +390,40 @@ impl Fleet {
         self.wait_instance(workload, "runs what is wanted", |i| {
             i["state"] == "running" && i["up_to_date"] == true
         })
+    }
+
+    /// Runs an operator's command with something on its standard input.
+    pub fn cli_with(&self, args: &[&str], input: &str) -> Ran {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(input.as_bytes()).expect("the input");
+        file.rewind().expect("the input again");
+        Ran::of(self.command().args(args).stdin(Stdio::from(file)))
+    }
+
+    /// What happened under this name, oldest first.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        let said = self.cli(["events", "-o", "json"]).done().out;
+        let all = said
+            .lines()
+            .filter_map(|l| serde_json::from_str::<Value>(l).ok());
+        all.map(|mut e| e["event"].take())
+            .filter(|e| e["event"] == name)
+            .collect()
+    }
+
+    /// Until an agent has told this event of a workload, with all of `words` in its sentence.
+    #[track_caller]
+    pub fn wait_event(&self, name: &str, workload: &str, words: &[&str]) -> Value {
+        wait_for(
+            &format!("event {name} of {workload} with {words:?}"),
+            || {
+                let all = self.events(&format!("agent_{name}"));
+                all.into_iter().find(|e| {
+                    let said = e["message"].as_str().unwrap_or_default();
+                    e["workload"] == workload && words.iter().all(|w| said.contains(w))
+                })
+            },
+        )
     }
 
     /// A value of `/metrics`, 0 when it is not there.

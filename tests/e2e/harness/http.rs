@@ -57,7 +57,18 @@ impl Ask<'_> {
         self.over(stream)
     }
 
-    fn over(&self, mut stream: impl Read + Write) -> io::Result<Answer> {
+    /// Over a Unix socket, with an archive as its body.
+    pub fn unix_archive(&self, socket: &Path) -> io::Result<Answer> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        self.over_as(stream, "application/x-tar")
+    }
+
+    fn over(&self, stream: impl Read + Write) -> io::Result<Answer> {
+        self.over_as(stream, "application/json")
+    }
+
+    fn over_as(&self, mut stream: impl Read + Write, content: &str) -> io::Result<Answer> {
         let body = self.body.unwrap_or_default();
         let authorization = match self.token {
             Some(token) => format!("Authorization: Bearer {token}\r\n"),
@@ -65,7 +76,7 @@ impl Ask<'_> {
         };
         let request = format!(
             "{} {} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{authorization}\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+             Content-Type: {content}\r\nContent-Length: {}\r\n\r\n{body}",
             self.method,
             self.path,
             body.len()

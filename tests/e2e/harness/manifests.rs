@@ -42,3 +42,19 @@ pub fn image(engine: &str) -> &'static str {
         _ => "fleetctl-test:1",
     }
 }
+
+/// A script of a shell, as a process or in a container of `engine`. `keys` are further lines of
+/// the manifest, tables last.
+pub fn shell(name: &str, engine: &str, script: &str, keys: &str) -> String {
+    let run = match engine {
+        "process" => String::new(),
+        _ => format!("image = \"{}\"\nengine = \"{engine}\"\n", image(engine)),
+    };
+    let stop = if keys.contains("stop_timeout") {
+        ""
+    } else {
+        "stop_timeout = \"1s\"\n"
+    };
+    // A string of Rust is one of TOML, as far as these scripts go.
+    format!("[workload.{name}]\n{run}command = [\"/bin/sh\", \"-c\", {script:?}]\n{stop}{keys}")
+}

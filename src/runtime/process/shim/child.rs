@@ -1,20 +1,23 @@
-//! Starts the program: its user, its limits, its environment, and sentences for what goes wrong.
+//! Starts the program and says how it ended.
 
+use super::super::cgroup::{Cgroup, KILL_LIMIT};
 use super::super::directory::InstanceDir;
-use super::super::record::{End, Plan};
-use super::account::Account;
+use super::super::program::{NotStarted, Setting, explain};
+use super::super::record::{End, Ending};
+use super::limits::{self, Limits};
 use super::signals;
-use crate::model::Resources;
-use rustix::process::{Pid, Resource, Rlimit, geteuid, getpriority_process, getrlimit};
-use rustix::process::{setpriority_process, setrlimit};
-use std::io;
+use crate::model::LogLimits;
+use rustix::process::Pid;
+use serde::Deserialize;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 
-/// Where programs are looked for unless the workload says otherwise.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Longest sentence of a program about its own end, bytes.
+const MESSAGE_MAX: usize = 600;
+/// Longest traceback, bytes.
+const DETAIL_MAX: usize = 4096;
 
 /// A program that runs.
 #[derive(Debug)]
@@ -25,73 +28,88 @@ pub(super) struct Program {
     pub stdout: Option<OwnedFd>,
     /// Reading end, not blocking.
     pub stderr: Option<OwnedFd>,
-    /// What it was given.
-    pub resources: Resources,
+    /// Where it and its offspring are.
+    pub cgroup: Option<Cgroup>,
+    /// Its limit of memory, bytes.
+    pub memory: Option<u64>,
+    /// How much of its output is kept.
+    pub logs: LogLimits,
+    /// It may write down what it failed with.
+    pub tells_error: bool,
     /// What works less well than asked for, one sentence each.
     pub warnings: Vec<String>,
 }
 
-/// Why it does not run.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotStarted {
-    /// One sentence for a person.
-    pub message: String,
-    /// Trying again without a change may help.
-    pub may_pass: bool,
-}
-
-impl NotStarted {
-    fn for_good(message: String) -> NotStarted {
-        NotStarted {
-            message,
-            may_pass: false,
-        }
-    }
-}
-
-/// Starts what `instance.json` in `dir` says.
-pub(super) fn start(dir: &InstanceDir) -> Result<Program, NotStarted> {
+/// Starts what `instance.json` in `dir` says, in `cgroup` where that can be made.
+pub(super) fn start(dir: &InstanceDir, cgroup: Option<PathBuf>) -> Result<Program, NotStarted> {
     let plan = dir.plan().ok_or_else(|| {
         NotStarted::for_good("its instance.json cannot be read; apply the workload again".into())
     })?;
-    let account = Account::find(plan.user.as_deref()).map_err(NotStarted::for_good)?;
-    let become_account = may_become(&account)?;
-    let place = working_dir(dir, &plan, become_account.then_some(&account))?;
-    let mut command = command(&plan, &account)?;
-    command.current_dir(&place);
+    let setting = Setting::of(dir, &plan)?;
+    let mut command = setting.command(&plan, &plan.command)?;
+    if plan.python.is_some() {
+        let path = dir.make_error_file(&setting.account);
+        let path = path.map_err(|error| NotStarted {
+            message: format!("its directory cannot be written: {error}"),
+            may_pass: true,
+        })?;
+        command.env("FLEETCTL_ERROR_FILE", path);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
 
-    let groups = become_account.then(|| account.groups.clone());
-    let nice = plan.resources.nice;
-    let memory = plan.resources.memory;
-    let (uid, gid) = (account.uid, account.gid);
+    let mut cgroup = cgroup
+        .and_then(Cgroup::of)
+        .filter(|cgroup| cgroup.make().is_ok());
+    let (limits, mut warnings) =
+        Limits::prepare(&plan.resources, cgroup.as_ref(), &setting.account);
+    let identity = setting.identity.clone();
     // SAFETY: between fork and exec only system calls are made and nothing is allocated.
     unsafe {
         command.pre_exec(move || {
             signals::reset();
-            if let Some(nice) = nice {
-                // Where this is not allowed it is a warning, see below.
-                let _ = setpriority_process(None, nice);
-            }
-            if let Some(groups) = &groups {
-                check(libc::setgroups(groups.len(), groups.as_ptr()))?;
-                check(libc::setgid(gid))?;
-                check(libc::setuid(uid))?;
-            }
-            if let Some(memory) = memory {
-                limit_memory(memory)?;
-            }
-            Ok(())
+            limits.enter();
+            identity.assume()?;
+            limits.confine()
         });
     }
-    let mut child = command.spawn().map_err(|error| explain(&plan, &error))?;
+    let spawned = command.spawn();
+    // With it goes the way into the cgroup, and the environment.
+    drop(command);
+    let mut child = spawned.map_err(|error| {
+        if let Some(cgroup) = &cgroup {
+            cgroup.remove(KILL_LIMIT);
+        }
+        explain(
+            &plan,
+            plan.command.first().map_or("", String::as_str),
+            &error,
+        )
+    })?;
     let pid = Pid::from_child(&child);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    warnings.extend(limits::refused(&plan.resources, pid));
+    if let Some(made) = cgroup.take_if(|cgroup| !cgroup.holds(pid) && !super::has_ended(pid)) {
+        made.remove(KILL_LIMIT);
+        let limits = &plan.resources;
+        if limits.memory.is_some() || limits.pids.is_some() || limits.cpus.is_some() {
+            warnings.push(
+                "its limits may not be enforced: the system did not let it into its cgroup".into(),
+            );
+        }
+    }
     let program = Program {
         pid,
         stdout: stdout.map(OwnedFd::from),
         stderr: stderr.map(OwnedFd::from),
-        warnings: warnings(&plan.resources, pid),
-        resources: plan.resources,
+        cgroup,
+        memory: plan.resources.memory,
+        logs: plan.logs,
+        tells_error: plan.python.is_some(),
+        warnings,
     };
     for pipe in [&program.stdout, &program.stderr].into_iter().flatten() {
         let _ = rustix::io::ioctl_fionbio(pipe, true);
@@ -99,8 +117,72 @@ pub(super) fn start(dir: &InstanceDir) -> Result<Program, NotStarted> {
     Ok(program)
 }
 
-/// What there is to say about an end beyond its number.
-pub(super) fn last_words(end: End, resources: &Resources) -> Option<String> {
+/// The ending, with what there is to say beyond its number. `machine_kills`: the kernel has
+/// killed something on this machine for want of memory while the program ran.
+pub(super) fn ending(
+    dir: &InstanceDir,
+    program: &Program,
+    end: End,
+    machine_kills: bool,
+) -> Ending {
+    let killed = end == End::Signal(libc::SIGKILL);
+    let out_of_memory = match program
+        .cgroup
+        .as_ref()
+        .and_then(Cgroup::out_of_memory_kills)
+    {
+        Some(kills) => kills > 0 && end != End::Code(0),
+        None => killed && machine_kills,
+    };
+    let mut ending = Ending::now(end, last_words(end, program.memory, out_of_memory));
+    ending.out_of_memory = out_of_memory;
+    if program.tells_error
+        && matches!(end, End::Code(code) if code != 0)
+        && let Some(error) = dir.error().as_deref().and_then(PythonError::parse)
+    {
+        ending.message = Some(error.sentence());
+        ending.detail = error.detail();
+    }
+    ending
+}
+
+/// What a callable failed with, as the bootstrap writes it.
+#[derive(Debug, Deserialize)]
+struct PythonError {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    traceback: String,
+}
+
+impl PythonError {
+    /// `None` for anything else: the program may write there what it wants.
+    fn parse(bytes: &[u8]) -> Option<PythonError> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    fn sentence(&self) -> String {
+        let mut sentence = if self.message.is_empty() {
+            self.kind.clone()
+        } else {
+            format!("{}: {}", self.kind, self.message)
+        };
+        sentence.truncate(sentence.floor_char_boundary(MESSAGE_MAX));
+        // One line, whatever the exception says.
+        sentence.replace(['\n', '\r'], " ")
+    }
+
+    /// The end of the traceback, where it says what happened.
+    fn detail(&self) -> Option<String> {
+        let from = self.traceback.len().saturating_sub(DETAIL_MAX);
+        let tail = &self.traceback[self.traceback.ceil_char_boundary(from)..];
+        (!tail.is_empty()).then(|| tail.to_owned())
+    }
+}
+
+fn last_words(end: End, memory: Option<u64>, out_of_memory: bool) -> Option<String> {
     let End::Signal(signal) = end else {
         return None;
     };
@@ -118,7 +200,13 @@ pub(super) fn last_words(end: End, resources: &Resources) -> Option<String> {
         libc::SIGTERM => "SIGTERM",
         _ => "see signal(7)",
     };
-    let hint = match resources.memory {
+    let hint = match memory {
+        Some(bytes) if out_of_memory => {
+            format!(
+                "; it needs more than its memory limit of {} MiB",
+                bytes >> 20
+            )
+        }
         Some(bytes) if [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS].contains(&signal) => {
             format!("; its memory limit of {} MiB may be too small", bytes >> 20)
         }
@@ -127,151 +215,37 @@ pub(super) fn last_words(end: End, resources: &Resources) -> Option<String> {
     Some(format!("ended by signal {signal} ({name}){hint}"))
 }
 
-/// Whether the account is another one than the agent's.
-fn may_become(account: &Account) -> Result<bool, NotStarted> {
-    let me = geteuid();
-    if me.is_root() {
-        // As root also where it stays root: its groups become its own and not the agent's.
-        Ok(true)
-    } else if me.as_raw() == account.uid {
-        Ok(false)
-    } else {
-        Err(NotStarted::for_good(format!(
-            "it cannot run as user `{}` because the agent does not run as root; start the agent \
-             as root or leave the user out",
-            account.name
-        )))
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn working_dir(
-    dir: &InstanceDir,
-    plan: &Plan,
-    owner: Option<&Account>,
-) -> Result<PathBuf, NotStarted> {
-    let Some(place) = &plan.working_dir else {
-        let work = dir.work();
-        let _ = std::fs::create_dir(&work);
-        if let Some(owner) = owner {
-            let _ = std::os::unix::fs::chown(&work, Some(owner.uid), Some(owner.gid));
+    #[test]
+    fn an_error_of_a_callable_is_bounded_and_one_line() {
+        let long = "ß".repeat(10_000);
+        let text = serde_json::json!({"type": "E", "message": format!("a\nb{long}"),
+            "traceback": format!("{long}end")});
+        let error = PythonError::parse(text.to_string().as_bytes()).expect("an error");
+        let sentence = error.sentence();
+        assert!(
+            sentence.starts_with("E: a b") && sentence.len() <= MESSAGE_MAX,
+            "{sentence}"
+        );
+        let detail = error.detail().expect("a traceback");
+        assert!(detail.ends_with("ßend") && detail.len() <= DETAIL_MAX);
+        for other in [&b""[..], b"{}", b"[1]", b"\xff", b"{\"type\":1}"] {
+            assert!(PythonError::parse(other).is_none(), "{other:?}");
         }
-        return Ok(work);
-    };
-    match std::fs::metadata(place) {
-        Ok(found) if found.is_dir() => Ok(PathBuf::from(place)),
-        Ok(_) => Err(NotStarted::for_good(format!(
-            "working directory `{place}` is not a directory"
-        ))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(NotStarted::for_good(
-            format!("working directory `{place}` does not exist on this node"),
-        )),
-        Err(error) => Err(NotStarted::for_good(format!(
-            "working directory `{place}` cannot be entered: {error}"
-        ))),
+        let bare = PythonError::parse(b"{\"type\":\"E\"}").expect("an error");
+        assert_eq!((bare.sentence().as_str(), bare.detail()), ("E", None));
     }
-}
 
-fn command(plan: &Plan, account: &Account) -> Result<Command, NotStarted> {
-    let Some((program, arguments)) = plan.command.split_first() else {
-        return Err(NotStarted::for_good(
-            "its command is empty; name the program to run".into(),
-        ));
-    };
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", PATH)
-        .env("HOME", &account.home)
-        .env("USER", &account.name)
-        .env("LOGNAME", &account.name)
-        .env("SHELL", &account.shell)
-        .envs(&plan.env)
-        .env("FLEETCTL_NODE", plan.node.as_str())
-        .env("FLEETCTL_WORKLOAD", plan.workload.as_str())
-        .env("FLEETCTL_VERSION", &plan.version)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    Ok(command)
-}
-
-/// Limits the address space, never above a limit that the agent itself is under.
-fn limit_memory(bytes: u64) -> io::Result<()> {
-    let hard = getrlimit(Resource::As).maximum;
-    let limit = Some(hard.map_or(bytes, |hard| hard.min(bytes)));
-    Ok(setrlimit(
-        Resource::As,
-        Rlimit {
-            current: limit,
-            maximum: limit,
-        },
-    )?)
-}
-
-fn check(result: libc::c_int) -> io::Result<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-fn warnings(resources: &Resources, pid: Pid) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if let Some(cpus) = resources.cpus {
-        warnings.push(format!(
-            "the limit of {cpus} cpus is not enforced: native processes have no such limit here; \
-             use `nice`, or run it as a container"
-        ));
-    }
-    if let Some(nice) = resources.nice
-        && getpriority_process(Some(pid)).is_ok_and(|now| now != nice)
-    {
-        warnings.push(format!(
-            "niceness {nice} is not in effect: only root may lower it; start the agent as root"
-        ));
-    }
-    warnings
-}
-
-/// A sentence for what the kernel said.
-fn explain(plan: &Plan, error: &io::Error) -> NotStarted {
-    let program = plan.command.first().map(String::as_str).unwrap_or_default();
-    let has_path = program.contains('/');
-    let message = match error.raw_os_error() {
-        Some(libc::ENOENT) if has_path && Path::new(program).exists() => format!(
-            "`{program}` needs an interpreter or a loader that does not exist on this node (see \
-             its first line, or what it was built for)"
-        ),
-        Some(libc::ENOENT) if has_path => format!("`{program}` does not exist on this node"),
-        Some(libc::ENOENT) => {
-            format!("`{program}` does not exist on this node (not found in PATH)")
-        }
-        Some(libc::EACCES) => match &plan.user {
-            Some(user) => format!("`{program}` is not executable by user `{user}`"),
-            None => format!("`{program}` is not executable"),
-        },
-        Some(libc::ENOEXEC) => format!(
-            "`{program}` is not a program for this node: it was built for another architecture, \
-             or is a script without a first line that names its interpreter"
-        ),
-        Some(libc::EPERM) => format!(
-            "`{program}` may not be started as asked for: the system does not let the agent \
-             change to its user and groups"
-        ),
-        _ => format!("`{program}` cannot be started: {error}"),
-    };
-    let passing = [
-        libc::EAGAIN,
-        libc::ENOMEM,
-        libc::EMFILE,
-        libc::ENFILE,
-        libc::ETXTBSY,
-    ];
-    NotStarted {
-        message,
-        may_pass: error.raw_os_error().is_some_and(|n| passing.contains(&n)),
+    #[test]
+    fn an_end_for_want_of_memory_names_the_limit() {
+        let kill = End::Signal(libc::SIGKILL);
+        let says = |end, memory, oom| last_words(end, memory, oom).unwrap_or_default();
+        assert_eq!(says(kill, None, false), "ended by signal 9 (SIGKILL)");
+        assert!(says(kill, Some(64 << 20), true).ends_with("its memory limit of 64 MiB"));
+        assert!(says(End::Signal(libc::SIGSEGV), Some(1 << 20), false).ends_with("too small"));
+        assert_eq!(says(End::Code(1), Some(1), true), "");
     }
 }

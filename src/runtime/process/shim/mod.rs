@@ -12,28 +12,34 @@
 //!                    └──► log, log.1 …   state.json   exit.json
 //! ```
 //!
-//! SIGTERM to the shim is passed on to the program's group. SIGKILL to the shim loses the exit
+//! The program and all that it starts live in a cgroup of their own where that can be had (see
+//! [`super::cgroup`]); the shim stays outside. SIGTERM to the shim is passed on to the program's group. SIGKILL to the shim loses the exit
 //! code; the agent then kills the program (see [`super::standing`]).
 
-mod account;
 mod child;
+mod limits;
 mod log;
 mod output;
 mod signals;
+mod strays;
+
+pub(super) use signals::reset as reset_signals;
 
 use self::log::LogWriter;
+use super::cgroup::{Cgroup, KILL_LIMIT};
 use super::directory::{InstanceDir, Lock};
 use super::process_id::{ProcessId, boot_id};
+use super::program::NotStarted;
 use super::record::{End, Ending, State, now_ms};
-use child::{NotStarted, Program};
+use child::Program;
 use output::Output;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use rustix::process::{kill_process_group, wait, waitid};
 use signals::Signals;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -49,8 +55,19 @@ pub(super) mod answer {
 
 /// How long the shim tries for the lock, which an agent may hold for a moment.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
-/// How long output and stray processes are waited for after the program has ended.
+/// The variable by which the agent says where the program's cgroup is to be.
+pub(super) const CGROUP_VARIABLE: &str = "FLEETCTL_CGROUP";
+
+/// How long output is waited for after the program and all that it has started is gone: somebody
+/// else may hold its pipes.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
+/// How long what it has left behind is killed over and over, should that make more of itself.
+const STRAYS_LIMIT: Duration = Duration::from_secs(5);
+/// How long after some output its buffers are given back.
+const QUIET: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 /// Between two looks while draining.
 const DRAIN_TICK: Timespec = Timespec {
     tv_sec: 0,
@@ -82,7 +99,8 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
     dir.forget_run()?;
     // Before the program starts, or its end could be missed.
     let signals = Signals::new()?;
-    let mut program = match child::start(dir) {
+    let cgroup = std::env::var_os(CGROUP_VARIABLE).map(PathBuf::from);
+    let mut program = match child::start(dir, cgroup) {
         Ok(program) => program,
         Err(NotStarted { message, may_pass }) => {
             let ending = Ending::now(End::NotStarted { may_pass }, Some(message));
@@ -94,15 +112,21 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
     let kills_before = out_of_memory_kills();
     if let Err(error) = note_state(dir, &mut program) {
         // Unseen by the agent it would be started a second time.
-        let _ = kill_process_group(program.pid, Signal::KILL);
+        kill_all(&program);
+        if let Some(cgroup) = &program.cgroup {
+            cgroup.remove(KILL_LIMIT);
+        }
         return Err(error);
     }
     tell(answer::RUNS);
+    dir.keep_room();
 
     let end = look_after(dir, &mut program, &signals);
-    let mut ending = Ending::now(end, child::last_words(end, &program.resources));
-    ending.out_of_memory =
-        end == End::Signal(libc::SIGKILL) && out_of_memory_kills() > kills_before;
+    let ending = child::ending(dir, &program, end, out_of_memory_kills() > kills_before);
+    // Before the ending: once that is there, the next run may begin.
+    if let Some(cgroup) = &program.cgroup {
+        cgroup.remove(KILL_LIMIT);
+    }
     dir.write_ending(&ending)
 }
 
@@ -132,6 +156,10 @@ fn note_state(dir: &InstanceDir, program: &mut Program) -> io::Result<()> {
         boot_id: boot_id().ok_or_else(gone)?,
         started_ms: now_ms(),
         warnings: std::mem::take(&mut program.warnings),
+        cgroup: program
+            .cgroup
+            .as_ref()
+            .map(|cgroup| cgroup.path().to_owned()),
     })
 }
 
@@ -143,66 +171,96 @@ fn tell(byte: u8) {
 
 /// Until the program has ended and its last words are written.
 fn look_after(dir: &InstanceDir, program: &mut Program, signals: &Signals) -> End {
-    let mut log = LogWriter::open(dir);
+    let mut log = LogWriter::open(dir, &program.logs);
     let mut outputs = [
         Output::new(program.stdout.take(), crate::model::LogStream::Stdout),
         Output::new(program.stderr.take(), crate::model::LogStream::Stderr),
     ];
     let mut ended: Option<(End, Instant)> = None;
+    let mut busy = false;
     loop {
-        let mut descriptors = Vec::with_capacity(3);
-        descriptors.push(PollFd::new(signals, PollFlags::IN));
-        for pipe in outputs.iter().filter_map(Output::pipe) {
-            descriptors.push(PollFd::new(pipe, PollFlags::IN));
+        let limit = match (ended, busy) {
+            (Some(_), _) => Some(&DRAIN_TICK),
+            (None, true) => Some(&QUIET),
+            (None, false) => None,
+        };
+        busy = wait_for(signals, &outputs, limit);
+        if !busy {
+            // Nothing for a while: a shim that has little to do is to be small.
+            log.rest();
+            outputs.iter_mut().for_each(Output::rest);
         }
-        let limit = ended.is_some().then_some(&DRAIN_TICK);
-        let _ = poll(&mut descriptors, limit);
-        drop(descriptors);
-
-        let mut childless = false;
         if signals.asked_to_end() && ended.is_none() {
             let _ = kill_process_group(program.pid, Signal::TERM);
         }
         if ended.is_none() && has_ended(program.pid) {
             // While its status is not asked for its pid, and with it the group's number, cannot
             // be given to anybody else.
-            let _ = kill_process_group(program.pid, Signal::KILL);
+            kill_all(program);
         }
-        // Also the orphans: as their subreaper the shim is asked for their status.
-        loop {
-            match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid == program.pid => {
-                    let end = match (status.exit_status(), status.terminating_signal()) {
-                        (Some(code), _) => End::Code(code),
-                        (None, Some(signal)) => End::Signal(signal),
-                        (None, None) => End::Unseen,
-                    };
-                    ended = Some((end, Instant::now()));
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(_) => {
-                    childless = true;
-                    break;
-                }
-            }
-        }
+        let childless = reap(program.pid, &mut ended);
         for output in &mut outputs {
             output.pump(&mut log);
         }
         log.flush();
 
         if let Some((end, since)) = ended {
-            kill_strays();
+            let alone = childless && is_empty(program.cgroup.as_ref());
+            if !alone {
+                strays::kill(program.cgroup.as_ref());
+            }
             let silent = outputs.iter().all(|output| output.pipe().is_none());
-            if (childless && silent) || since.elapsed() > DRAIN_LIMIT {
+            let limit = if alone { DRAIN_LIMIT } else { STRAYS_LIMIT };
+            if (alone && silent) || since.elapsed() > limit {
                 for output in &mut outputs {
                     output.finish(&mut log);
                 }
-                log.flush();
+                log.finish();
                 return end;
             }
         }
+    }
+}
+
+/// Until there is a signal or some output; whether there was either within the limit.
+fn wait_for(signals: &Signals, outputs: &[Output; 2], limit: Option<&Timespec>) -> bool {
+    let mut descriptors = Vec::with_capacity(3);
+    descriptors.push(PollFd::new(signals, PollFlags::IN));
+    for pipe in outputs.iter().filter_map(Output::pipe) {
+        descriptors.push(PollFd::new(pipe, PollFlags::IN));
+    }
+    poll(&mut descriptors, limit).is_ok_and(|ready| ready > 0)
+}
+
+/// Asks for the status of everybody who has ended: as their subreaper the shim is also asked for
+/// that of the orphans. Whether there is nobody left.
+fn reap(program: Pid, ended: &mut Option<(End, Instant)>) -> bool {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == program => {
+                let end = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => End::Code(code),
+                    (None, Some(signal)) => End::Signal(signal),
+                    (None, None) => End::Unseen,
+                };
+                *ended = Some((end, Instant::now()));
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => return false,
+            Err(_) => return true,
+        }
+    }
+}
+
+fn is_empty(cgroup: Option<&Cgroup>) -> bool {
+    cgroup.is_none_or(|cgroup| !cgroup.is_populated())
+}
+
+/// Kills the program's group and its cgroup. Only while its status has not been asked for.
+fn kill_all(program: &Program) {
+    let _ = kill_process_group(program.pid, Signal::KILL);
+    if let Some(cgroup) = &program.cgroup {
+        cgroup.kill();
     }
 }
 
@@ -210,22 +268,6 @@ fn look_after(dir: &InstanceDir, program: &mut Program, signals: &Signals) -> En
 fn has_ended(pid: Pid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
-}
-
-/// Kills what the program left behind outside of its group: as a subreaper the shim has become
-/// the parent of it. Needs a kernel with CONFIG_PROC_CHILDREN, as all distributions have it.
-fn kill_strays() {
-    let Ok(children) = std::fs::read_to_string("/proc/thread-self/children") else {
-        return;
-    };
-    for pid in children
-        .split_ascii_whitespace()
-        .filter_map(|text| text.parse().ok())
-    {
-        if let Some(pid) = Pid::from_raw(pid) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    }
 }
 
 /// Processes that the kernel has killed for want of memory since the machine started.

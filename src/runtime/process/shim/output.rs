@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 
 /// Bytes per read, and reads per turn: a program that writes without end must not keep the shim
 /// from seeing a signal.
-const READ_BYTES: usize = 8 << 10;
-const READS: u32 = 8;
+const READ_BYTES: usize = 16 << 10;
+const READS: u32 = 4;
 
 /// A pipe's reading end and the line that has begun.
 #[derive(Debug)]
@@ -43,7 +43,10 @@ impl Output {
                     self.pipe = None;
                     self.finish(log);
                 }
-                Ok(count) => self.take(&buffer[..count], log),
+                Ok(count) => {
+                    log.look_at_clock();
+                    self.take(&buffer[..count], log);
+                }
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return,
                 Err(_) => self.pipe = None,
@@ -59,8 +62,15 @@ impl Output {
         }
     }
 
+    /// Gives back what a long line has taken.
+    pub fn rest(&mut self) {
+        if self.partial.is_empty() && self.partial.capacity() > 1024 {
+            self.partial = Vec::new();
+        }
+    }
+
     fn take(&mut self, mut bytes: &[u8], log: &mut LogWriter) {
-        while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', bytes) {
             let rest = self.cut(&bytes[..end], log);
             if self.partial.is_empty() {
                 log.record(self.stream, rest);
@@ -96,7 +106,7 @@ mod tests {
     fn lines_of(chunks: &[&[u8]]) -> Vec<usize> {
         let root = tempfile::tempdir().expect("a temporary directory");
         let dir = InstanceDir::new(root.path().to_owned());
-        let mut log = LogWriter::open(&dir);
+        let mut log = LogWriter::open(&dir, &crate::model::LogLimits::default());
         let mut output = Output::new(None, LogStream::Stdout);
         for chunk in chunks {
             output.take(chunk, &mut log);

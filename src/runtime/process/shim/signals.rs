@@ -67,7 +67,7 @@ pub(super) fn close_stdout() {
 
 /// Lets a program begin with no signal blocked and none ignored, whatever the agent was started
 /// under (`nohup`, a shell's background job). To be called between fork and exec.
-pub(super) fn reset() {
+pub(in crate::runtime::process) fn reset() {
     // SAFETY: async-signal-safe calls on a set of our own.
     unsafe {
         let mut none = MaybeUninit::<libc::sigset_t>::zeroed();
