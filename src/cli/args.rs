@@ -209,6 +209,9 @@ pub(super) struct VarArgs {
     /// File with a KEY=VALUE in each line, such as .env
     #[arg(long, value_name = "FILE")]
     pub(super) vars_file: Vec<PathBuf>,
+    /// Directory on the nodes that paths with ./ in Compose files mean
+    #[arg(long, value_name = "DIR")]
+    pub(super) project_dir: Option<String>,
 }
 
 #[derive(Debug, Args)]

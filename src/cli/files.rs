@@ -6,8 +6,7 @@ use crate::{
     manifest::{self, Format, Manifest, Source},
 };
 use std::{
-    collections::BTreeMap,
-    io::Read,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -23,12 +22,8 @@ pub(super) struct Files {
 
 /// Reads and checks them here first: mistakes need no controller.
 pub(super) fn read(files: &[PathBuf], given: &VarArgs) -> Result<Files, Failure> {
-    let sources = sources(files)?;
     let variables = variables(given)?;
-    let all: Vec<Source> = sources
-        .iter()
-        .map(|s| Source::new(s.name.clone(), s.text.clone()))
-        .collect();
+    let all = sources(files, &variables)?;
     let reading = manifest::parse_many_with(&all, &variables)?;
     // What stands there and has no effect: said, so that nobody waits for it.
     for note in &reading.notes {
@@ -36,7 +31,7 @@ pub(super) fn read(files: &[PathBuf], given: &VarArgs) -> Result<Files, Failure>
         eprintln!("note: {}:{line}:{column}: {}", note.file, note.message);
     }
     Ok(Files {
-        sources,
+        sources: all.into_iter().map(ManifestSource::from).collect(),
         variables,
         manifests: reading.manifests,
     })
@@ -60,6 +55,9 @@ fn variables(given: &VarArgs) -> Result<BTreeMap<String, String>, Failure> {
         }
     }
     all.extend(given.var.iter().cloned());
+    if let Some(dir) = &given.project_dir {
+        all.insert("FLEET_PROJECT_DIR".to_owned(), dir.clone());
+    }
     Ok(all)
 }
 
@@ -84,26 +82,35 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), bare.unwrap_or(value).to_owned()))
 }
 
-fn sources(files: &[PathBuf]) -> Result<Vec<ManifestSource>, Failure> {
+/// All manifests, each with the files beside it that it takes contents from.
+fn sources(
+    files: &[PathBuf],
+    variables: &BTreeMap<String, String>,
+) -> Result<Vec<Source>, Failure> {
     let mut sources = Vec::new();
     for path in files {
         if path == Path::new("-") {
-            let limit = manifest::MAX_SOURCE_BYTES as u64 + 1;
-            let mut text = String::new();
-            std::io::stdin()
-                .lock()
-                .take(limit)
-                .read_to_string(&mut text)?;
-            sources.push(ManifestSource {
-                name: "standard input".into(),
-                text,
-            });
+            let mut source = Source::from_reader("standard input", std::io::stdin().lock())?;
+            // As if it lay in the working directory.
+            manifest::read_beside(&mut source, Path::new("."), variables);
+            sources.push(source);
         } else if path.is_dir() {
-            for file in directory(path)? {
-                sources.push(one(&file)?);
+            let found = directory(path)?;
+            let mut all = Vec::with_capacity(found.len());
+            for file in &found {
+                all.push(one(file, variables)?);
             }
+            let beside: BTreeSet<PathBuf> = all
+                .iter()
+                .flat_map(|source| source.files.keys().map(|name| path.join(name)))
+                .map(|path| path.components().collect())
+                .collect();
+            // What another manifest takes in is none itself.
+            let is_own = |file: &PathBuf| !beside.contains(&file.components().collect::<PathBuf>());
+            let own = found.iter().zip(all).filter(|(file, _)| is_own(file));
+            sources.extend(own.map(|(_, source)| source));
         } else {
-            sources.push(one(path)?);
+            sources.push(one(path, variables)?);
         }
     }
     Ok(sources)
@@ -139,10 +146,9 @@ fn directory(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-fn one(path: &Path) -> Result<ManifestSource, Failure> {
-    let source = Source::read(path)?;
-    Ok(ManifestSource {
-        name: source.name,
-        text: source.text,
-    })
+fn one(path: &Path, variables: &BTreeMap<String, String>) -> Result<Source, Failure> {
+    let mut source = Source::read(path)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    manifest::read_beside(&mut source, dir.unwrap_or(Path::new(".")), variables);
+    Ok(source)
 }

@@ -28,6 +28,36 @@ pub struct ManifestSource {
     pub name: String,
     /// TOML, workload YAML or a Compose file, told apart by `name`, else by the text.
     pub text: String,
+    /// Texts of files beside it that it takes contents from, by the paths that it calls them by;
+    /// at most 64, of at most 64 KiB each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
+    /// What the directory is called that it is in, where `name` does not say it: a Compose file
+    /// without a name is called so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+}
+
+impl From<ManifestSource> for Source {
+    fn from(sent: ManifestSource) -> Source {
+        Source {
+            name: sent.name,
+            text: sent.text,
+            files: sent.files,
+            directory: sent.directory,
+        }
+    }
+}
+
+impl From<Source> for ManifestSource {
+    fn from(source: Source) -> ManifestSource {
+        ManifestSource {
+            name: source.name,
+            text: source.text,
+            files: source.files,
+            directory: source.directory,
+        }
+    }
 }
 
 /// What to plan or apply.
@@ -48,8 +78,7 @@ pub struct ApplyRequest {
 }
 
 fn workloads(request: &ApplyRequest) -> Result<Vec<Workload>, ApiError> {
-    let source = |s: &ManifestSource| Source::new(s.name.clone(), s.text.clone());
-    let sources: Vec<Source> = request.sources.iter().map(source).collect();
+    let sources: Vec<Source> = request.sources.iter().cloned().map(Source::from).collect();
     Ok(manifest::parse_many_with(&sources, &request.variables)?
         .manifests
         .into_iter()

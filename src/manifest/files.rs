@@ -2,7 +2,7 @@
 //! takes new contents.
 //!
 //! Either `files = { "/etc/x" = "content" }` or a table `[workload.<name>.files."/etc/x"]` with
-//! `content`, `mode` and `verbatim`.
+//! `content` (or `source`, a file beside the manifest), `mode` and `verbatim`.
 
 use super::{
     nearest::nearest,
@@ -75,16 +75,16 @@ fn read_file(table: &Table<'_>, entry: &Entry, path: String) -> Option<FileSpec>
             let mut inner = table.below(&entry.value);
             if !inner.has("content") && !inner.has("source") {
                 let flaw = Flaw::new(format!("the file `{}` has no `content`", shown(&path)));
-                inner.missing(flaw.hint("write `content = \"\"` for an empty file"));
+                inner.missing(flaw.hint(
+                    "write it, or `source = \"…\"` for a file beside this one; \
+                     `content = \"\"` for an empty file",
+                ));
             }
             let content = inner.parsed("content", content);
             let mode = inner.parsed("mode", file_mode);
             let verbatim = inner.bool("verbatim").unwrap_or(false);
-            let flaw = Flaw::new("`source` is not supported yet in this release");
-            inner.refuse_key(
-                "source",
-                flaw.hint("write what is in the file as its `content`"),
-            );
+            // Where it is a text, its content has taken its place already.
+            inner.string("source");
             inner.finish();
             Some(FileSpec {
                 mode: mode.unwrap_or(DEFAULT_MODE),

@@ -17,7 +17,13 @@ const MAX_ADDRESS: usize = 2_048;
 /// The keys that each are a check.
 const CHECKS: [&str; 5] = ["http", "tcp", "exec", "image", "none"];
 /// The keys that say how it is asked.
-const HOW: [&str; 5] = ["start_period", "interval", "timeout", "retries", "on_unhealthy"];
+const HOW: [&str; 5] = [
+    "start_period",
+    "interval",
+    "timeout",
+    "retries",
+    "on_unhealthy",
+];
 
 /// Reads the table, where it is written. `is_container`: what is checked is one.
 pub(crate) fn read(mut table: Table<'_>, is_container: bool) -> Option<Health> {
@@ -85,7 +91,10 @@ fn read_none(table: &mut Table<'_>, is_container: bool) -> Option<HealthCheck> {
         let flaw = Flaw::new("only a container has a check in its image, which could be left out");
         table.refuse("none", flaw.hint("remove `health`"));
     } else if none == Some(false) {
-        table.refuse("none", Flaw::new("`none = false` says nothing").hint("remove it"));
+        table.refuse(
+            "none",
+            Flaw::new("`none = false` says nothing").hint("remove it"),
+        );
     }
     for key in HOW {
         let flaw = Flaw::new(format!("`{key}` has no meaning where nothing is checked"));

@@ -22,9 +22,11 @@
 //! | `yaml`, [`compose`] | the other languages |
 //! | [`quantity`], [`image`], `container`, `word` | words: sizes, durations, image references, ports, names |
 //! | `workload`, `run`, `placement`, … | the keys of a workload |
+//! | `companions` | files beside a manifest, whose contents it takes |
 //! | `vars`, `order` | `{{ … }}` and who waits for whom, over the whole file |
 //! | `render` | the way back: a workload as TOML |
 
+mod companions;
 pub mod compose;
 pub(crate) mod container;
 mod files;
@@ -53,6 +55,7 @@ pub(crate) mod word;
 mod workload;
 mod yaml;
 
+pub use companions::{MAX_COMPANION, MAX_COMPANIONS, read_beside};
 pub use format::Format;
 pub use render::render;
 pub use span::{Flaw, MAX_PROBLEMS, MAX_SOURCE_BYTES, Problem, Problems, Source};
@@ -106,15 +109,11 @@ pub fn parse_with(
     source: &Source,
     variables: &BTreeMap<String, String>,
 ) -> Result<Reading, Problems> {
-    let visit = |root: &mut Value, report: &Report| visit(root, report, variables);
-    let walked = match Format::of(source) {
-        Format::Toml => walk_tree(source, |text, report| Some(read_toml(text, report)), visit),
-        Format::Yaml => walk_tree(
-            source,
-            |text, report| yaml::read(&source.name, text, variables, report),
-            visit,
-        ),
-    }?;
+    let walked = walk_tree(
+        source,
+        |_, report| read_tree(source, variables, report),
+        |root, report| visit(root, report, variables),
+    )?;
     let manifest = |(span, workload)| Manifest {
         workload,
         file: source.name.clone(),
@@ -124,6 +123,33 @@ pub fn parse_with(
         manifests: walked.value.into_iter().map(manifest).collect(),
         notes: walked.notes,
     })
+}
+
+/// The files beside `source` that it takes contents from, by their paths as it writes them:
+/// relative to its directory, without `..`, at most [`MAX_COMPANIONS`] of at most
+/// [`MAX_COMPANION`] bytes. A path that may be a directory is among them too. Whoever has them
+/// gives them with [`Source::files`]; what is needed and not given is a problem of reading.
+pub fn wanted_files(source: &Source, variables: &BTreeMap<String, String>) -> Vec<String> {
+    if source.text.len() > MAX_SOURCE_BYTES {
+        return Vec::new();
+    }
+    let report = Report::new(source);
+    if let Some(mut root) = read_tree(source, variables, &report) {
+        companions::fill(&mut root, &report);
+    }
+    report.companions.wanted()
+}
+
+/// The text as a tree in the shape of the TOML. `None`: nothing can be read, and why is on record.
+fn read_tree(
+    source: &Source,
+    variables: &BTreeMap<String, String>,
+    report: &Report,
+) -> Option<Value> {
+    match Format::of(source) {
+        Format::Toml => Some(read_toml(&source.text, report)),
+        Format::Yaml => yaml::read(source, variables, report),
+    }
 }
 
 /// Reads the workloads of several files, in the order given.
@@ -215,6 +241,7 @@ fn visit(
     report: &Report,
     given: &BTreeMap<String, String>,
 ) -> Vec<(Range<usize>, Workload)> {
+    companions::fill(root, report);
     vars::fill_vars(root, report, given);
     let found = read_workloads(Table::root(report, root));
     for (span, flaw) in order::cycle_flaws(&found) {

@@ -21,11 +21,15 @@ pub(crate) fn read(table: &mut Table<'_>) -> Vec<ContainerNetwork> {
     let mut networks: Vec<ContainerNetwork> = Vec::new();
     for item in table.items("networks", MAX_NETWORKS) {
         let network = match &item.data {
-            Data::Text(name) => named(name).map_err(|flaw| table.refuse_at(item.span.clone(), flaw)),
+            Data::Text(name) => {
+                named(name).map_err(|flaw| table.refuse_at(item.span.clone(), flaw))
+            }
             Data::Map(_) => one(table.below(item)).ok_or(()),
             _ => {
                 let found = item.kind();
-                let flaw = Flaw::new(format!("a network must be a string or a table, not {found}"));
+                let flaw = Flaw::new(format!(
+                    "a network must be a string or a table, not {found}"
+                ));
                 table.refuse_at(item.span.clone(), flaw.hint("write its name in quotes"));
                 continue;
             }
@@ -51,7 +55,9 @@ fn named(text: &str) -> Result<ContainerNetwork, Flaw> {
     let name = engine_name(text, "a network")?;
     if ALONE.contains(&text) {
         let flaw = Flaw::new(format!("`{text}` cannot be one of several networks"));
-        return Err(flaw.hint(format!("write `network = \"{text}\"` in place of `networks`")));
+        return Err(flaw.hint(format!(
+            "write `network = \"{text}\"` in place of `networks`"
+        )));
     }
     Ok(ContainerNetwork {
         name,

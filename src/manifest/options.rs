@@ -3,8 +3,7 @@
 use super::{
     files::parse_signal,
     limits::size_within,
-    networks,
-    shown,
+    networks, shown,
     span::Flaw,
     table::Table,
     vars::plain,
@@ -172,8 +171,9 @@ fn security_option(text: &str) -> Result<String, Flaw> {
         ("no-new-privileges", _) => Err(wrong()
             .hint("every container has it, but those with `privileged = true`; leave it out")),
         // A profile is a file of whoever calls the engine.
-        ("seccomp", Some(value)) if value != "unconfined" => Err(wrong()
-            .hint("only \"seccomp=unconfined\"; a profile of its own cannot be given")),
+        ("seccomp", Some(value)) if value != "unconfined" => {
+            Err(wrong().hint("only \"seccomp=unconfined\"; a profile of its own cannot be given"))
+        }
         ("seccomp" | "apparmor" | "label", Some(value)) if plain(value) => {
             Ok(format!("{name}={value}"))
         }

@@ -1,6 +1,7 @@
 //! Collects what is wrong with one text while it is walked, so that all of it is said at once.
 
 use super::{
+    companions::Companions,
     span::{Flaw, MAX_PROBLEMS, MAX_SOURCE_BYTES, Problem, Problems, Source, too_large},
     table::Table,
     tree::{Value, read_toml},
@@ -19,6 +20,8 @@ pub(crate) struct Report {
     broken: RefCell<Vec<(Range<usize>, Flaw)>>,
     /// What is no mistake, but has no effect here.
     notes: RefCell<Vec<(Range<usize>, Flaw)>>,
+    /// Files beside the text, and which of them it names.
+    pub(super) companions: Companions,
 }
 
 /// One thing that was found.
@@ -38,9 +41,10 @@ enum Place {
 }
 
 impl Report {
-    fn new(text: &str) -> Report {
+    pub(super) fn new(source: &Source) -> Report {
         Report {
-            text: text.into(),
+            text: source.text.as_str().into(),
+            companions: Companions::new(&source.files),
             found: RefCell::default(),
             broken: RefCell::default(),
             notes: RefCell::default(),
@@ -142,7 +146,7 @@ pub(crate) fn walk_tree<T>(
     if source.text.len() > MAX_SOURCE_BYTES {
         return Err(Problem::without_place(source.name.clone(), too_large()).into());
     }
-    let report = Report::new(&source.text);
+    let report = Report::new(source);
     let mut root = read(&source.text, &report);
     let value = root.as_mut().map(|root| visit(root, &report));
 

@@ -6,7 +6,7 @@
 //! [`Flaw`], and whoever called it adds the place.
 
 use serde::{Deserialize, Serialize};
-use std::{fmt, io::Read, ops::Range, path::Path};
+use std::{collections::BTreeMap, fmt, io::Read, ops::Range, path::Path};
 use utoipa::ToSchema;
 
 /// The largest text that is read, bytes: 1 MiB.
@@ -25,6 +25,10 @@ pub struct Source {
     pub name: String,
     /// The whole text.
     pub text: String,
+    /// Texts of files beside it, by the path that it calls them by ([`super::wanted_files`]).
+    pub files: BTreeMap<String, String>,
+    /// What the directory is called that it is in, where `name` does not say it.
+    pub directory: Option<String>,
 }
 
 impl Source {
@@ -33,6 +37,8 @@ impl Source {
         Source {
             name: name.into(),
             text: text.into(),
+            files: BTreeMap::new(),
+            directory: None,
         }
     }
 
@@ -66,7 +72,7 @@ impl Source {
             Err(error) => Flaw::new(format!("cannot read the file: {error}")),
             Ok(_) if bytes.len() > MAX_SOURCE_BYTES => too_large(),
             Ok(_) => match String::from_utf8(bytes) {
-                Ok(text) => return Ok(Source { name, text }),
+                Ok(text) => return Ok(Source::new(name, text)),
                 Err(error) => Flaw::new(format!(
                     "the file is not UTF-8 text: byte {} is no part of a character",
                     error.utf8_error().valid_up_to() + 1

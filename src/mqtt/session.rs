@@ -113,18 +113,23 @@ pub struct Publisher {
     backlog: Backlog,
 }
 
-/// Counts the messages that wait to be sent, or to be acknowledged.
+/// Counts the bytes of messages that wait to be sent, or to be acknowledged.
 #[derive(Debug, Clone, Default)]
 struct Backlog(Arc<AtomicUsize>);
 
 impl Backlog {
-    fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    fn add(&self, message: &Outgoing) {
+        self.0.fetch_add(weight(message), Ordering::Relaxed);
     }
 
-    fn take(&self, count: usize) {
-        self.0.fetch_sub(count, Ordering::Relaxed);
+    fn take(&self, message: &Outgoing) {
+        self.0.fetch_sub(weight(message), Ordering::Relaxed);
     }
+}
+
+/// Bytes, with some for what surrounds a message.
+fn weight(message: &Outgoing) -> usize {
+    message.topic.len() + message.payload.len() + 64
 }
 
 impl std::fmt::Debug for Order {
@@ -137,16 +142,20 @@ impl Publisher {
     /// Puts a message into the outbox. `false`: the outbox is full, the message is dropped.
     pub fn publish(&self, message: Outgoing) -> bool {
         // Counted before it is on its way, since it may be taken off at once.
-        self.backlog.add();
-        let sent = self.orders.try_send(Order::Publish(message)).is_ok();
-        if !sent {
-            self.backlog.take(1);
-            warn!("outbox is full, a message was dropped");
+        self.backlog.add(&message);
+        match self.orders.try_send(Order::Publish(message)) {
+            Ok(()) => true,
+            Err(back) => {
+                if let Order::Publish(message) = back.into_inner() {
+                    self.backlog.take(&message);
+                }
+                warn!("outbox is full, a message was dropped");
+                false
+            }
         }
-        sent
     }
 
-    /// Messages that wait to be sent, or to be acknowledged: who has much to say and can wait with
+    /// Bytes that wait to be sent, or to be acknowledged: who has much to say and can wait with
     /// it lets these become few first.
     pub fn backlog(&self) -> usize {
         self.backlog.0.load(Ordering::Relaxed)
@@ -264,7 +273,7 @@ impl Session {
         let (retained, all): (VecDeque<Outgoing>, VecDeque<Outgoing>) = again
             .chain(std::mem::take(&mut self.outbox))
             .partition(|m| m.retain);
-        self.backlog.take(retained.len());
+        retained.iter().for_each(|m| self.backlog.take(m));
         self.outbox = all;
     }
 
@@ -288,8 +297,10 @@ impl Session {
 
     /// Into the outbox, which drops its oldest message when it is full.
     fn keep(&mut self, message: Outgoing) {
-        if self.outbox.len() >= self.settings.outbox && self.outbox.pop_front().is_some() {
-            self.backlog.take(1);
+        if self.outbox.len() >= self.settings.outbox
+            && let Some(oldest) = self.outbox.pop_front()
+        {
+            self.backlog.take(&oldest);
             warn!("outbox is full, its oldest message was dropped");
         }
         self.outbox.push_back(message);
@@ -373,7 +384,7 @@ impl Session {
             if message.at_least_once {
                 self.unacknowledged.push_back((None, message));
             } else {
-                self.backlog.take(1);
+                self.backlog.take(&message);
             }
         }
     }
@@ -401,11 +412,8 @@ impl Session {
                     .unacknowledged
                     .iter()
                     .position(|(i, _)| *i == Some(ack.pkid));
-                if known
-                    .and_then(|at| self.unacknowledged.remove(at))
-                    .is_some()
-                {
-                    self.backlog.take(1);
+                if let Some((_, message)) = known.and_then(|at| self.unacknowledged.remove(at)) {
+                    self.backlog.take(&message);
                 }
             }
             Event::Incoming(Incoming::Disconnect) => {
@@ -428,7 +436,7 @@ impl Session {
             return;
         }
         if let Some(last) = last {
-            self.backlog.add();
+            self.backlog.add(&last);
             self.outbox.push_back(last);
         }
         let flush = async {

@@ -40,14 +40,15 @@ impl Backoff {
     }
 
     /// The delay after `failures` tries in a row that did not last: `base · 2^(failures-1)`, at
-    /// most `max`, plus up to a fifth. A zero base means at once the first time; after that 100 ms
-    /// and doubling, since a program that ends at once, for ever, must not take a core.
+    /// most `max`, less up to a fifth: what a person wrote is the longest that it waits. A zero
+    /// base means at once the first time; after that 100 ms and doubling, since a program that ends
+    /// at once, for ever, must not take a core.
     pub fn delay_ms(&mut self, failures: u32, base: u64, max: u64) -> u64 {
         let delay = step_ms(failures, base, max);
         if delay == 0 {
             return 0;
         }
-        delay + self.next() % (delay / 5 + 1)
+        delay - self.next() % (delay / 5 + 1)
     }
 }
 
@@ -71,8 +72,8 @@ mod tests {
     fn zero_is_at_once_the_first_time_only() {
         let mut b = Backoff::new(1);
         assert_eq!(b.delay_ms(1, 0, 60_000), 0);
-        assert!((100..=120).contains(&b.delay_ms(2, 0, 60_000)));
-        assert!((200..=240).contains(&b.delay_ms(3, 0, 60_000)));
+        assert!((80..=100).contains(&b.delay_ms(2, 0, 60_000)));
+        assert!((160..=200).contains(&b.delay_ms(3, 0, 60_000)));
     }
 
     #[test]
@@ -99,7 +100,7 @@ mod tests {
         fn delays_are_bounded(seed: u64, failures in 0u32..10_000, base in 0u64..1_000_000, max in 0u64..10_000_000) {
             let d = Backoff::new(seed).delay_ms(failures, base, max);
             let cap = max.max(base).max(100);
-            prop_assert!(d <= cap + cap / 5);
+            prop_assert!(d <= cap);
         }
     }
 }

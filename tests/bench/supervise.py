@@ -29,7 +29,7 @@ DELAYS = {0: 1.3, 1: 2.6}
 DOCKER_STABLE_S = 10.5
 FACTOR = 1.2
 FIFTY = 50
-JITTER = "fleetctl adds up to a fifth to the delay, so that a fleet does not start as one"
+JITTER = "fleetctl waits up to a fifth less, so that a fleet does not start as one"
 
 
 def still(ctx):

@@ -123,7 +123,7 @@ fn validate_shows_every_mistake_of_several_files() {
         ("b.yaml", "name: c\ncommand: [x]\nreplicass: 3\n"),
         (
             "compose.yaml",
-            "services:\n  web:\n    build: .\n  db:\n    image: db:1\n    links: [web]\n",
+            "services:\n  web:\n    build: .\n  db:\n    image: db:1\n    links: [\"web:w\"]\n",
         ),
         ("fine.toml", "[workload.fine]\ncommand = [\"/bin/true\"]\n"),
     ];
@@ -137,7 +137,7 @@ fn validate_shows_every_mistake_of_several_files() {
         ("a.toml:5:16", "a while"),
         ("b.yaml:3:1", "replicass"),
         ("compose.yaml:3:5", "build"),
-        ("compose.yaml:6:5", "links"),
+        ("compose.yaml:6:13", "web:w"),
     ] {
         assert!(said.err.contains(place), "{place} in {}", said.err);
         assert!(said.err.contains(what), "{what} in {}", said.err);

@@ -3,6 +3,7 @@
 
 use crate::manifest::{self, Flaw, Manifest, Problem, Problems, Source};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -40,6 +41,13 @@ pub(in crate::agent) struct FileRead {
 pub(super) fn is_manifest(name: &str) -> bool {
     let kind = Path::new(name).extension().and_then(|e| e.to_str());
     !name.starts_with('.') && matches!(kind, Some("toml" | "yaml" | "yml"))
+}
+
+/// Whether a manifest could take in a file of this name. Only to hear of changes: what an editor
+/// puts there for a moment is none.
+pub(super) fn may_be_beside(name: &str) -> bool {
+    let passing = ["~", ".swp", ".swx", ".tmp", ".part"];
+    name == ".env" || !(name.starts_with('.') || passing.iter().any(|end| name.ends_with(end)))
 }
 
 /// The manifests of a directory, sorted; `true` when there are more than are read.
@@ -95,7 +103,10 @@ pub(in crate::agent) fn read(dir: &Path) -> Reading {
     for path in paths {
         let name = path.display().to_string();
         let source = match Source::read(&path) {
-            Ok(source) => source,
+            Ok(mut source) => {
+                manifest::read_beside(&mut source, dir, &BTreeMap::new());
+                source
+            }
             Err(problems) => {
                 reading.files.push(FileRead {
                     name,
@@ -106,6 +117,7 @@ pub(in crate::agent) fn read(dir: &Path) -> Reading {
             }
         };
         bytes += source.text.len();
+        bytes += source.files.values().map(String::len).sum::<usize>();
         if bytes > MAX_BYTES {
             let flaw = Flaw::new(format!(
                 "all manifests together have more than {} MiB; this one is not read",
@@ -131,5 +143,19 @@ pub(in crate::agent) fn read(dir: &Path) -> Reading {
             source: Some(source),
         });
     }
+    leave_out_companions(dir, &mut reading);
     reading
+}
+
+/// What another manifest takes in is none itself.
+fn leave_out_companions(dir: &Path, reading: &mut Reading) {
+    let sources = reading.files.iter().filter_map(|file| file.source.as_ref());
+    let beside: BTreeSet<PathBuf> = sources
+        .flat_map(|source| source.files.keys().map(|name| dir.join(name)))
+        .map(|path| path.components().collect())
+        .collect();
+    reading.files.retain(|file| {
+        let path: PathBuf = Path::new(&file.name).components().collect();
+        !beside.contains(&path)
+    });
 }

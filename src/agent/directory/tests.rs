@@ -51,6 +51,30 @@ fn every_file_counts_but_hidden_ones_and_those_of_another_kind() {
 }
 
 #[test]
+fn files_beside_a_manifest_are_taken_in_and_are_none_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut directory = Directory::default();
+    let manifest = workload(
+        "a",
+        "[workload.a.files.'app.yaml']\nsource = './app.yaml'\n",
+    );
+    write(dir.path(), "a.toml", &manifest);
+    let taken = directory.take(read(dir.path()), &here());
+    assert!(
+        told(&taken).contains("there is no text file `./app.yaml`"),
+        "{}",
+        told(&taken)
+    );
+    for content in ["one: 1\n", "two: 2\n"] {
+        write(dir.path(), "app.yaml", content);
+        let taken = directory.take(read(dir.path()), &here());
+        assert_eq!(told(&taken), "");
+        let instances = taken.instances.unwrap();
+        assert_eq!(instances[0].workload.files[0].content, content);
+    }
+}
+
+#[test]
 fn a_broken_file_keeps_what_it_said_and_the_others_take_effect() {
     let dir = tempfile::tempdir().unwrap();
     let mut directory = Directory::default();

@@ -1,6 +1,6 @@
 //! That something changed in a directory, and that it has come to rest.
 
-use super::read::is_manifest;
+use super::read::{is_manifest, may_be_beside};
 use rustix::{
     fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags},
     io::Errno,
@@ -133,9 +133,9 @@ async fn pass_on(watched: &AsyncFd<OwnedFd>, changes: &mpsc::Sender<()>) {
 /// What the waiting events say together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
-    /// Nothing about a manifest.
+    /// Nothing about a manifest or what it takes in.
     Nothing,
-    /// Something about a manifest.
+    /// Something about one of them.
     Change,
     /// The directory is not there any more, or at another place.
     Gone,
@@ -166,7 +166,9 @@ fn classify(flags: ReadFlags, name: Option<&str>) -> Heard {
         ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::IGNORED;
     if flags.intersects(gone) {
         Heard::Gone
-    } else if flags.contains(ReadFlags::QUEUE_OVERFLOW) || name.is_some_and(is_manifest) {
+    } else if flags.contains(ReadFlags::QUEUE_OVERFLOW)
+        || name.is_some_and(|name| is_manifest(name) || may_be_beside(name))
+    {
         Heard::Change
     } else {
         Heard::Nothing
@@ -209,6 +211,10 @@ mod tests {
             (write, Some(".a.toml.swp"), Heard::Nothing),
             (write, Some(".a.toml"), Heard::Nothing),
             (write, Some("a.toml~"), Heard::Nothing),
+            (write, Some("app.conf"), Heard::Change),
+            (write, Some(".env"), Heard::Change),
+            (write, Some("app.conf.swp"), Heard::Nothing),
+            (write, Some("app.conf.tmp"), Heard::Nothing),
             (ReadFlags::ATTRIB, None, Heard::Nothing),
             (ReadFlags::QUEUE_OVERFLOW, None, Heard::Change),
             (ReadFlags::DELETE_SELF, None, Heard::Gone),

@@ -1,4 +1,4 @@
-//! `configs` of a service: files with the content that the file itself has.
+//! `configs` of a service: files with the content that the file itself has, or one beside it.
 
 use super::{
     super::{
@@ -49,7 +49,12 @@ fn one(service: &Service<'_>, item: &Value) -> Result<(String, Value), Flaw> {
         ))
     })?;
     // Where there is none, that it comes from elsewhere is refused at its own place.
+    let file = config.value.get("file").and_then(Value::as_text);
     let content = match config.value.get("content") {
+        None if file.is_some() => {
+            let path = file.unwrap_or_default();
+            service.file.report.companions.need(path)?
+        }
         Some(content) => as_written(content, service.file.report).ok_or_else(|| {
             Flaw::new(format!(
                 "the content of `{}` must be a text",

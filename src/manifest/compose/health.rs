@@ -41,8 +41,9 @@ pub(super) fn read(service: &mut Service<'_>, key: &Entry) {
         .collect();
     let retries = find("retries").map(|entry| (entry, reader.whole(entry)));
     let check = match check {
-        _ if disabled => return,
-        Some(Check::None) | None => return,
+        Some(Check::None) => return none(service, find("test").unwrap_or(key)),
+        _ if disabled => return none(service, find("disable").unwrap_or(key)),
+        None => return,
         // Nothing but an empty map: the image's own, as without the key.
         Some(Check::Image) if times.is_empty() && retries.is_none() => return,
         Some(check) => check,
@@ -73,6 +74,12 @@ pub(super) fn read(service: &mut Service<'_>, key: &Entry) {
             service.draft.put_in("health", name, key, value);
         }
     }
+}
+
+/// The check that the image has is not run either; nothing else of the key has a meaning then.
+fn none(service: &mut Service<'_>, from: &Entry) {
+    let yes = with(&from.value, Data::Bool(true));
+    service.draft.put_in("health", "none", from, yes);
 }
 
 enum Check {

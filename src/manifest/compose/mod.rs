@@ -12,18 +12,25 @@
 //! | `variables` | `${NAME:-default}` |
 //! | `value` | durations, sizes and other words as Compose writes them |
 //! | `service` | a service, key by key |
-//! | `ports`, `volumes`, `networks`, `health`, `deploy`, `configs` | the larger keys |
+//! | `project` | what the file is called, and which of its services are taken |
+//! | `ports`, `volumes`, `networks`, `health`, `deploy`, `configs`, `env_file` | the larger keys |
 //!
 //! `x-fleet` of a service holds keys of the TOML that Compose does not have; they win over what is
 //! translated. `x-fleet` of the file holds such keys for all services, which yield to those of a
 //! service, and two more: `vars`, and `project_dir`, the directory on the nodes to which paths
-//! that begin with `./` are relative.
+//! that begin with `./` are relative. Without it, a small file at such a path is taken from beside
+//! the Compose file.
+//!
+//! Four variables mean something by themselves: `COMPOSE_PROFILES`, `COMPOSE_PROJECT_NAME`,
+//! `FLEET_PROJECT_DIR`, and whatever `environment` names without a value.
 
 mod configs;
 mod deploy;
+mod env_file;
 mod health;
 mod networks;
 mod ports;
+mod project;
 mod service;
 mod support;
 #[cfg(test)]
@@ -37,7 +44,7 @@ pub use support::{SUPPORT, Support, markdown};
 use super::{
     report::Report,
     shown,
-    span::Flaw,
+    span::{Flaw, Source},
     tree::{Data, Entry, Value, entry},
     word::absolute_path,
 };
@@ -57,7 +64,12 @@ pub(super) fn is_compose(name: &str, root: &Value) -> bool {
 /// What the whole file says, for its services.
 struct File<'a> {
     report: &'a Report,
-    services: &'a [Entry],
+    /// Those that are taken.
+    services: Vec<&'a Entry>,
+    /// Those that are left out, since they have profiles.
+    left_out: Vec<&'a Entry>,
+    /// What stands in front of the names of its networks.
+    project: String,
     volumes: &'a [Entry],
     networks: &'a [Entry],
     configs: &'a [Entry],
@@ -72,6 +84,7 @@ struct File<'a> {
 /// why is on record.
 pub(super) fn read(
     mut root: Value,
+    source: &Source,
     variables: &BTreeMap<String, String>,
     report: &Report,
 ) -> Option<Value> {
@@ -83,20 +96,26 @@ pub(super) fn read(
     };
     Some(Value {
         span: 0..0,
-        data: Data::Map(read_file(entries, variables, report)?),
+        data: Data::Map(read_file(entries, source, variables, report)?),
     })
 }
 
 fn read_file(
     entries: &[Entry],
+    source: &Source,
     variables: &BTreeMap<String, String>,
     report: &Report,
 ) -> Option<Vec<Entry>> {
     support::check("", entries, report);
     let (defaults, vars, project_dir) = read_defaults(entries, report);
+    let project_dir = project::directory(variables, report).or(project_dir);
+    let all = section(entries, "services", report);
+    let (services, left_out) = project::chosen(all, variables, report);
     let file = File {
         report,
-        services: section(entries, "services", report),
+        services,
+        left_out,
+        project: project::name(entries, source, variables, report),
         volumes: section(entries, "volumes", report),
         networks: section(entries, "networks", report),
         configs: section(entries, "configs", report),
@@ -105,7 +124,11 @@ fn read_file(
         variables,
     };
     file.check_sections();
-    if file.services.is_empty() {
+    if file.services.is_empty() && !file.left_out.is_empty() {
+        let flaw = Flaw::new("every service of this file has profiles, and none is chosen");
+        let hint = "choose some with `--var COMPOSE_PROFILES=…`";
+        report.add_missing(0..0, flaw.hint(hint));
+    } else if file.services.is_empty() {
         let flaw = Flaw::new("there is no service in this file");
         report.add_missing(0..0, flaw.hint("write one below `services:`"));
     }
@@ -202,6 +225,17 @@ impl File<'_> {
                 }
             }
         }
+        for network in self.networks {
+            if let Some(driver) = network.value.get("driver")
+                && !matches!(driver.as_text(), Some("bridge" | "default" | ""))
+                && driver.data != Data::Null
+                && !self.is_external(network)
+            {
+                let flaw = Flaw::new("no network driver but `bridge` is supported");
+                let flaw = flaw.hint("create the network on the nodes, and write `external: true`");
+                self.report.add(driver.span.clone(), flaw);
+            }
+        }
         for volume in self.volumes {
             if let Some(driver) = volume.value.get("driver")
                 && driver.as_text() != Some("local")
@@ -210,6 +244,22 @@ impl File<'_> {
                 let flaw = flaw.hint("create the volume on the nodes, and write `external: true`");
                 self.report.add(driver.span.clone(), flaw);
             }
+        }
+    }
+
+    /// The service called `name`, where it is taken.
+    fn service(&self, name: &str) -> Option<&Entry> {
+        let mut services = self.services.iter().copied();
+        services.find(|service| service.name == name)
+    }
+
+    /// It exists on the nodes; what is written wrongly is refused where it is used.
+    fn is_external(&self, entry: &Entry) -> bool {
+        let external = entry.value.get("external").map(|value| &value.data);
+        match external {
+            None | Some(Data::Null | Data::Bool(false)) => false,
+            Some(Data::Text(text)) => text != "false",
+            Some(_) => true,
         }
     }
 

@@ -1,11 +1,12 @@
 //! `network_mode`, `networks` and `extra_hosts`.
 //!
-//! An instance is in one network: that of the node (`host`), none, the engine's own, or one that
-//! exists on the node. Networks are not made, so only those that are declared `external: true`
-//! can be named.
+//! As in Compose, the services of a file are in its network `default` where they name none, and a
+//! service is found in its networks by its name. A network is called `<project>_<name>` and made
+//! on each node that has such a service, but where it is declared `external: true`.
 
 use super::{
     super::{
+        networks::alias,
         shown,
         span::Flaw,
         tree::{Data, Entry, Value, entry},
@@ -34,15 +35,31 @@ pub(super) fn read_mode(service: &mut Service<'_>, key: &Entry) {
 
 /// Reads `networks` of a service: a list, or a map by their names.
 pub(super) fn read(service: &mut Service<'_>, key: &Entry) {
-    let mut names: Vec<(String, Value)> = Vec::new();
+    if service.has("network_mode") {
+        let flaw = Flaw::new("`networks` and `network_mode` exclude each other");
+        service
+            .file
+            .report
+            .add(key.name_span.clone(), flaw.hint("keep one of the two"));
+        return;
+    }
+    let mut joined = Vec::new();
     match &key.value.data {
         Data::Map(networks) => {
             for network in networks {
+                let mut aliases = Vec::new();
                 if let Some(keys) = service.reader().map(network) {
                     support::check("services.*.networks.*", keys, service.file.report);
+                    aliases = entry(keys, "aliases").map_or(aliases, |key| {
+                        let list = service.reader().list(key);
+                        match list.map(|list| list.data) {
+                            Some(Data::List(items)) => items,
+                            _ => Vec::new(),
+                        }
+                    });
                 }
                 let place = text(&network.name_span, network.name.as_str());
-                names.push((network.name.clone(), place));
+                joined.extend(join(service, &network.name, &place, aliases));
             }
         }
         _ => {
@@ -50,73 +67,102 @@ pub(super) fn read(service: &mut Service<'_>, key: &Entry) {
                 return;
             };
             for item in list.as_list().unwrap_or_default() {
-                let name = item.as_text().unwrap_or_default().to_owned();
-                names.push((name, item.clone()));
+                let name = item.as_text().unwrap_or_default();
+                joined.extend(join(service, name, item, Vec::new()));
             }
         }
     }
-    if let Some((_, second)) = names.get(1) {
-        let flaw = Flaw::new("a service can be in one network only");
-        service.refuse(second, flaw.hint("keep the one that it needs"));
-    }
-    if let Some((name, place)) = names.first() {
-        join(service, name, key, place);
+    if !joined.is_empty() {
+        let networks = with(&key.value, Data::List(joined));
+        service.draft.put("networks", key, networks);
     }
 }
 
-/// A service without `networks` and `network_mode` is in `default`, which a file may declare.
+/// A service that names no network is in `default`, which a file may declare.
 pub(super) fn finish(service: &mut Service<'_>, named: &Entry) {
-    if !service.has("networks") && !service.has("network_mode") {
-        let place = text(&named.name_span, "default");
-        join(service, "default", named, &place);
+    let is_empty = |key: &Entry| match &key.value.data {
+        Data::Map(entries) => entries.is_empty(),
+        Data::List(items) => items.is_empty(),
+        _ => false,
+    };
+    let names_one =
+        service.has("networks") && !entry(service.keys, "networks").is_some_and(is_empty);
+    if names_one || service.has("network_mode") {
+        return;
+    }
+    let place = text(&named.name_span, "default");
+    if let Some(network) = join(service, "default", &place, Vec::new()) {
+        let networks = with(&place, Data::List(vec![network]));
+        service.draft.put("networks", named, networks);
     }
 }
 
-/// The service is in the network `name`, which `place` says.
-fn join(service: &mut Service<'_>, name: &str, key: &Entry, place: &Value) {
-    let Some(network) = entry(service.file.networks, name) else {
-        if name != "default" {
-            let name = shown(name);
-            let flaw = Flaw::new(format!("the network `{name}` is not declared"));
-            let flaw = flaw.hint(format!(
-                "write `{name}: {{ external: true }}` below `networks:`"
-            ));
-            service.refuse(place, flaw);
-        }
-        return;
-    };
-    let external = network
-        .value
-        .as_map()
-        .and_then(|keys| entry(keys, "external"));
-    let is_external = match external {
-        Some(external) => match &external.value.data {
-            // The form of old files: a map with the name.
-            Data::Map(_) => {
-                let flaw = Flaw::new("`external` must be true or false");
-                let flaw = flaw.hint("write `external: true`, and `name: …` beside it");
-                service.refuse(&external.value, flaw);
-                return;
-            }
-            _ => service.reader().truth(external).unwrap_or(true),
-        },
-        None => false,
-    };
-    if is_external {
-        let name = service.file.real_name(network);
-        service
-            .draft
-            .put("network", key, with(place, Data::Text(name)));
-    } else if name != "default" {
+/// The network `name`, which `place` says, as an item of `networks` in the TOML. `None`: it is no
+/// network of the file, which is on record.
+fn join(
+    service: &Service<'_>,
+    name: &str,
+    place: &Value,
+    mut aliases: Vec<Value>,
+) -> Option<Value> {
+    let declared = entry(service.file.networks, name);
+    if declared.is_none() && name != "default" {
         let name = shown(name);
-        let flaw = Flaw::new(format!("the network `{name}` would have to be made"));
-        let flaw = flaw.hint(format!(
-            "make it on the nodes (`docker network create {name}`) and declare it \
-             `external: true`; or remove `networks`, and write `network_mode: host` where \
-             services must reach each other"
-        ));
-        service.refuse(place, flaw);
+        let flaw = Flaw::new(format!("the network `{name}` is not declared"));
+        service.refuse(
+            place,
+            flaw.hint(format!("write `{name}:` below `networks:`")),
+        );
+        return None;
     }
+    let external = declared.filter(|network| service.file.is_external(network));
+    if let Some(external) = external.and_then(|network| network.value.get("external"))
+        && !matches!(external.data, Data::Bool(_) | Data::Text(_))
+    {
+        // The form of old files is a map with the name.
+        let flaw = Flaw::new("`external` must be true or false");
+        let flaw = flaw.hint("write `external: true`, and `name: …` beside it");
+        service.refuse(external, flaw);
+        return None;
+    }
+    let written = declared.and_then(|network| network.value.get("name")?.as_text());
+    let real = match (written, external) {
+        (Some(written), _) => written.to_owned(),
+        (None, Some(_)) => name.to_owned(),
+        (None, None) => format!("{}_{name}", service.file.project),
+    };
+    for own in own_names(service) {
+        if !aliases.iter().any(|alias| alias.as_text() == Some(&own)) {
+            aliases.push(text(&place.span, own));
+        }
+    }
+    let part = |name: &str, data| Entry {
+        name: name.to_owned(),
+        name_span: place.span.clone(),
+        value: with(place, data),
+    };
+    let mut table = vec![part("name", Data::Text(real))];
+    if external.is_none() {
+        table.push(part("create", Data::Bool(true)));
+    }
+    table.push(part("aliases", Data::List(aliases)));
+    Some(with(place, Data::Map(table)))
+}
+
+/// The names by which others find a service: its own, and those of its container. What is no such
+/// name, as with a template in it, nobody can look up.
+fn own_names(service: &Service<'_>) -> Vec<String> {
+    let mut names = vec![service.name.to_owned()];
+    for key in ["container_name", "hostname"] {
+        let written = entry(service.keys, key).and_then(|key| key.value.as_text());
+        if let Some(name) = written
+            && alias(name).is_ok()
+            && !names.iter().any(|other| other == name)
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 /// Reads `extra_hosts`: `name:address` or `name=address`, or a map.

@@ -10,7 +10,7 @@ use super::{
             words::split,
         },
     },
-    File, deploy, health, networks, ports, support,
+    File, deploy, env_file, health, networks, ports, support,
     value::{Reader, with},
     volumes,
 };
@@ -63,6 +63,8 @@ const SAME: [(&str, &str, &str, Rule); 24] = [
 pub(super) struct Service<'a> {
     /// The file that it is in.
     pub file: &'a File<'a>,
+    /// What it is called.
+    pub name: &'a str,
     /// Its keys.
     pub keys: &'a [Entry],
     /// What comes of it.
@@ -84,16 +86,21 @@ pub(super) fn read(file: &File<'_>, service: &Entry) -> Option<Entry> {
     support::check("services.*", keys, file.report);
     let mut translated = Service {
         file,
+        name: &service.name,
         keys,
         draft: Draft::default(),
     };
+    // First, since `environment` wins over it.
+    if let Some(files) = entry(keys, "env_file") {
+        env_file::read(&mut translated, files);
+    }
     for key in keys {
         if key.value.data != Data::Null {
             translated.key(key);
         }
     }
     translated.finish_restart(service);
-    networks::finish(&mut translated, service);
+    translated.links();
     // A service that is built has been told to name an image already.
     if !translated.has("image") && !translated.has("build") {
         let name = shown(&service.name);
@@ -106,8 +113,21 @@ pub(super) fn read(file: &File<'_>, service: &Entry) -> Option<Entry> {
         translated.draft.put("image", service, stand_in);
     }
 
+    let own = entry(keys, "x-fleet").and_then(|fleet| fleet.value.as_map());
+    let names_network = |entry: &Entry| entry.name == "network" || entry.name == "networks";
+    if own.unwrap_or_default().iter().any(names_network) {
+        // It wins over what is translated, whichever of the two keys it uses.
+        translated.draft.remove("network");
+        translated.draft.remove("networks");
+    } else if !file.defaults.iter().any(names_network) {
+        networks::finish(&mut translated, service);
+    }
     let mut draft = Draft::default();
     draft.lay(file.defaults.clone());
+    if translated.draft.has("network") || translated.draft.has("networks") {
+        draft.remove("network");
+        draft.remove("networks");
+    }
     draft.lay(translated.draft.into_entries());
     if let Some(fleet) = entry(keys, "x-fleet") {
         match &fleet.value.data {
@@ -156,7 +176,10 @@ impl<'a> Service<'a> {
             return;
         }
         match key.name.as_str() {
+            "build" => self.build(key),
             "environment" => self.environment(key),
+            "security_opt" => self.security_opt(key),
+            "container_name" => drop(self.reader().text(key)),
             "ports" => ports::read(self, key),
             "volumes" => volumes::read(self, key),
             "tmpfs" => volumes::read_tmpfs(self, key),
@@ -241,25 +264,136 @@ impl<'a> Service<'a> {
                 ))
             })
         };
-        if let Some(env) = pairs(&key.name, &key.value, self.file.report, &from_outside) {
-            self.draft.put("env", key, env);
+        let env = pairs(&key.name, &key.value, self.file.report, &from_outside);
+        if let Some(Data::Map(entries)) = env.map(|env| env.data) {
+            for one in entries {
+                let value = one.value.clone();
+                self.draft.put_in("env", &one.name, &one, value);
+            }
         }
+    }
+
+    /// The image is built elsewhere, in any case.
+    fn build(&mut self, key: &Entry) {
+        if self.has("image") {
+            let flaw =
+                Flaw::new("`build` has no effect: the image is used as it is in its registry");
+            self.file.report.note(key.name_span.clone(), flaw);
+            return;
+        }
+        let flaw = Flaw::new("`build` of Compose is not supported without `image`");
+        let hint = "build the image elsewhere, push it to a registry, and name it with `image`";
+        self.file.report.add(key.name_span.clone(), flaw.hint(hint));
+    }
+
+    /// What every container has anyway is told; the rest is for the engine.
+    fn security_opt(&mut self, key: &Entry) {
+        let Some(list) = self.reader().list(key) else {
+            return;
+        };
+        let Data::List(mut items) = list.data else {
+            return;
+        };
+        items.retain(|item| {
+            let always = matches!(
+                item.as_text(),
+                Some("no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true")
+            );
+            if always {
+                let flaw = Flaw::new(
+                    "`no-new-privileges` has no effect: every service has it, but privileged ones",
+                );
+                self.file.report.note(item.span.clone(), flaw);
+            }
+            !always
+        });
+        let options = with(&key.value, Data::List(items));
+        self.draft.put("security_opt", key, options);
+    }
+
+    /// `links`: the service is started after those that it names, which it finds anyway.
+    fn links(&mut self) {
+        let Some(key) = entry(self.keys, "links").filter(|key| key.value.data != Data::Null) else {
+            return;
+        };
+        let Some(list) = self.reader().list(key) else {
+            return;
+        };
+        let mut links = Vec::new();
+        for item in list.as_list().unwrap_or_default() {
+            let written = item.as_text().unwrap_or_default();
+            let (name, alias) = written.split_once(':').unwrap_or((written, written));
+            if alias != name {
+                let flaw = Flaw::new(format!(
+                    "`{}`: a link by another name is not supported",
+                    shown(written)
+                ));
+                let hint = "write it below `networks.<name>.aliases` of the service it leads to";
+                self.refuse(item, flaw.hint(hint));
+            } else if let Err(flaw) = self.known(name) {
+                self.refuse(item, flaw);
+            } else {
+                links.push(text(&item.span, name));
+            }
+        }
+        let flaw = Flaw::new(
+            "`links` says only who starts first: services find each other by their names anyway",
+        );
+        self.file.report.note(key.name_span.clone(), flaw);
+        let Some(mut on) = self.draft.remove("depends_on") else {
+            let links = with(&key.value, Data::List(links));
+            self.draft.put("depends_on", key, links);
+            return;
+        };
+        for link in links {
+            let name = link.as_text().unwrap_or_default().to_owned();
+            match &mut on.value.data {
+                Data::Map(entries) if entry(entries, &name).is_none() => entries.push(Entry {
+                    name,
+                    name_span: link.span.clone(),
+                    value: text(&link.span, "started"),
+                }),
+                Data::List(items) if !items.iter().any(|i| i.as_text() == Some(&name)) => {
+                    items.push(link);
+                }
+                _ => {}
+            }
+        }
+        let value = on.value.clone();
+        self.draft.put("depends_on", &on, value);
+    }
+
+    /// There is a service of this name, and it is taken.
+    fn known(&self, name: &str) -> Result<(), Flaw> {
+        if self.file.service(name).is_some() {
+            return Ok(());
+        }
+        let name_shown = shown(name);
+        if self.file.left_out.iter().any(|other| other.name == name) {
+            let flaw = Flaw::new(format!(
+                "the service `{name_shown}` is left out, by its profiles"
+            ));
+            return Err(flaw.hint("choose one of them with `--var COMPOSE_PROFILES=…`"));
+        }
+        let flaw = Flaw::new(format!("there is no service `{name_shown}`"));
+        Err(flaw.hint("name one of this file"))
     }
 
     /// A list of services, or a map with conditions.
     fn depends_on(&mut self, key: &Entry) {
-        let services = self.file.services;
         let report = self.file.report;
         let known = |name: &str, span: &std::ops::Range<usize>| {
-            if entry(services, name).is_none() {
-                let flaw = Flaw::new(format!("there is no service `{}`", shown(name)));
-                report.add(span.clone(), flaw.hint("name one of this file"));
+            if let Err(flaw) = self.known(name) {
+                report.add(span.clone(), flaw);
             }
         };
         let value = match &key.value.data {
             Data::Map(on) => {
                 let mut conditions = Vec::new();
                 for other in on {
+                    if self.is_optional(other) && self.known(&other.name).is_err() {
+                        continue;
+                    }
                     known(&other.name, &other.name_span);
                     let condition = self.condition(other);
                     conditions.push(Entry {
@@ -283,20 +417,20 @@ impl<'a> Service<'a> {
         self.draft.put("depends_on", key, value);
     }
 
+    /// It is waited for only where it is taken.
+    fn is_optional(&self, other: &Entry) -> bool {
+        let required = other.value.get("required").map(|value| &value.data);
+        matches!(required, Some(Data::Bool(false)))
+    }
+
     /// How far the service must have come that another one depends on.
     fn condition(&self, other: &Entry) -> &'static str {
         let Some(keys) = self.reader().map(other) else {
             return "started";
         };
         support::check("services.*.depends_on.*", keys, self.file.report);
-        if let Some(required) = entry(keys, "required")
-            && self.reader().truth(required) == Some(false)
-        {
-            let flaw = Flaw::new("`required: false` of Compose is not supported");
-            self.refuse(
-                &required.value,
-                flaw.hint("leave the service out of `depends_on`"),
-            );
+        if let Some(required) = entry(keys, "required") {
+            self.reader().truth(required);
         }
         let Some(condition) = entry(keys, "condition") else {
             return "started";
@@ -364,7 +498,9 @@ impl<'a> Service<'a> {
             };
             condition() == Some("service_completed_successfully")
         };
-        if !self.draft.has_in("restart", "policy") && self.file.services.iter().any(awaited) {
+        if !self.draft.has_in("restart", "policy")
+            && self.file.services.iter().copied().any(awaited)
+        {
             let never = text(&service.name_span, "never");
             self.draft.put_in("restart", "policy", service, never);
         }

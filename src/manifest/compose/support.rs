@@ -37,7 +37,9 @@ pub const SUPPORT: &[(&str, Support)] = &[
     // The file.
     (
         "name",
-        Ignored("services and volumes have no project's name in front"),
+        Partly(
+            "it stands in front of the names of networks, not of services and volumes; without it, the name of the file's directory does",
+        ),
     ),
     ("version", Ignored("Compose itself ignores it")),
     ("services", Yes),
@@ -47,9 +49,11 @@ pub const SUPPORT: &[(&str, Support)] = &[
     ),
     (
         "networks",
-        Partly("only networks that exist on the nodes: `external: true`"),
+        Partly(
+            "made on each node that has a service in it, as `<project>_<name>`; taken away when nothing uses it",
+        ),
     ),
-    ("configs", Partly("only with `content`")),
+    ("configs", Partly("only with `content` or `file`")),
     (
         "secrets",
         No(
@@ -74,17 +78,17 @@ pub const SUPPORT: &[(&str, Support)] = &[
     // Networks.
     ("networks.*.external", Yes),
     ("networks.*.name", Yes),
-    (
-        "networks.*.driver",
-        Ignored("the network is not made; it must be `external: true` to be used"),
-    ),
+    ("networks.*.driver", Partly("only `bridge`")),
     ("networks.*.driver_opts", No(ON_THE_NODE)),
     ("networks.*.ipam", No(ON_THE_NODE)),
     ("networks.*.internal", No(ON_THE_NODE)),
     ("networks.*.attachable", Ignored("it concerns Swarm only")),
     ("networks.*.enable_ipv4", No(ON_THE_NODE)),
     ("networks.*.enable_ipv6", No(ON_THE_NODE)),
-    ("networks.*.labels", Ignored("the network is not made")),
+    (
+        "networks.*.labels",
+        Ignored("the network is made without them"),
+    ),
     // Configs.
     (
         "configs.*.content",
@@ -96,7 +100,7 @@ pub const SUPPORT: &[(&str, Support)] = &[
     ),
     (
         "configs.*.file",
-        No("write the content itself with `content`"),
+        Partly("a text of at most 64 KiB below the directory of this file"),
     ),
     (
         "configs.*.environment",
@@ -112,7 +116,7 @@ pub const SUPPORT: &[(&str, Support)] = &[
     ("services.*.image", Yes),
     (
         "services.*.build",
-        No("build the image elsewhere, push it to a registry, and name it with `image`"),
+        Partly("only beside `image`, which is used: build it elsewhere, and push it to a registry"),
     ),
     ("services.*.command", Yes),
     (
@@ -127,14 +131,19 @@ pub const SUPPORT: &[(&str, Support)] = &[
     ),
     (
         "services.*.env_file",
-        No("write its content below `environment`"),
+        Partly("files of at most 64 KiB below the directory of this one"),
     ),
+    ("services.*.env_file.*.path", Yes),
+    ("services.*.env_file.*.required", Yes),
+    ("services.*.env_file.*.format", No(REMOVE)),
     ("services.*.user", Yes),
     ("services.*.working_dir", Yes),
     ("services.*.hostname", Yes),
     (
         "services.*.container_name",
-        Ignored("a container is called after its workload and its instance"),
+        Partly(
+            "others find it by this name; the container is called after its workload and its instance",
+        ),
     ),
     (
         "services.*.pull_policy",
@@ -146,7 +155,9 @@ pub const SUPPORT: &[(&str, Support)] = &[
     ),
     (
         "services.*.profiles",
-        No("remove it, or put the service into a file of its own"),
+        Partly(
+            "chosen with `--var COMPOSE_PROFILES=a,b`; other services with profiles are left out",
+        ),
     ),
     (
         "services.*.extends",
@@ -202,14 +213,9 @@ pub const SUPPORT: &[(&str, Support)] = &[
     ),
     (
         "services.*.networks",
-        Partly(
-            "one network: `default`, or one that is declared `external: true`; services do not find each other by name in `default`",
-        ),
+        Partly("services find each other by name where they are on the same node"),
     ),
-    (
-        "services.*.networks.*.aliases",
-        No("the name is that of the container; use `extra_hosts`"),
-    ),
+    ("services.*.networks.*.aliases", Yes),
     ("services.*.networks.*.ipv4_address", No(REMOVE)),
     ("services.*.networks.*.ipv6_address", No(REMOVE)),
     ("services.*.networks.*.link_local_ips", No(REMOVE)),
@@ -218,15 +224,15 @@ pub const SUPPORT: &[(&str, Support)] = &[
     ("services.*.networks.*.driver_opts", No(REMOVE)),
     (
         "services.*.networks.*.priority",
-        Ignored("there is one network"),
+        Ignored("they are joined in the order in which they are written"),
     ),
     (
         "services.*.networks.*.gw_priority",
-        Ignored("there is one network"),
+        Ignored("they are joined in the order in which they are written"),
     ),
     (
         "services.*.links",
-        No("use `depends_on` for the order, and a network that exists on the nodes for the names"),
+        Partly("it says who starts first; a link by another name (`db:database`) is refused"),
     ),
     (
         "services.*.external_links",
@@ -242,7 +248,7 @@ pub const SUPPORT: &[(&str, Support)] = &[
     (
         "services.*.volumes",
         Partly(
-            "named volumes must be declared; a path must be absolute, or `x-fleet.project_dir` say where `./` is on the nodes; a volume without a name is refused",
+            "named volumes must be declared; a volume without a name gets one; a path must be absolute, or a text file of at most 64 KiB beside this one, which is read-only then, or `--project-dir` (`x-fleet.project_dir`) say where `./` is on the nodes",
         ),
     ),
     (
@@ -295,10 +301,7 @@ pub const SUPPORT: &[(&str, Support)] = &[
         "services.*.gpus",
         No("name the device nodes with `devices`"),
     ),
-    (
-        "services.*.configs",
-        Partly("only configs with `content`; the file belongs to root"),
-    ),
+    ("services.*.configs", Partly("the file belongs to root")),
     ("services.*.configs.*.source", Yes),
     ("services.*.configs.*.target", Yes),
     ("services.*.configs.*.mode", Yes),
@@ -317,7 +320,12 @@ pub const SUPPORT: &[(&str, Support)] = &[
     ("services.*.cap_drop", Yes),
     ("services.*.group_add", Yes),
     ("services.*.sysctls", Yes),
-    ("services.*.security_opt", No(REMOVE)),
+    (
+        "services.*.security_opt",
+        Partly(
+            "`seccomp:unconfined`, `apparmor:…`, `label:…`, `systempaths:unconfined`; `no-new-privileges` is always so",
+        ),
+    ),
     ("services.*.userns_mode", No(REMOVE)),
     ("services.*.pid", No(REMOVE)),
     ("services.*.ipc", No(REMOVE)),
@@ -339,7 +347,10 @@ pub const SUPPORT: &[(&str, Support)] = &[
         "services.*.depends_on.*.restart",
         Ignored("a service is not restarted with another one"),
     ),
-    ("services.*.depends_on.*.required", Partly("only `true`")),
+    (
+        "services.*.depends_on.*.required",
+        Partly("`false`: not waited for where its profiles leave it out"),
+    ),
     (
         "services.*.restart",
         Partly(
@@ -373,10 +384,7 @@ pub const SUPPORT: &[(&str, Support)] = &[
         "services.*.healthcheck.start_interval",
         Ignored("questions come at `interval` from the start"),
     ),
-    (
-        "services.*.healthcheck.disable",
-        Partly("nothing is asked; a check that the image has goes on, and is only reported"),
-    ),
+    ("services.*.healthcheck.disable", Yes),
     // Services: logs and limits.
     (
         "services.*.logging",

@@ -3,7 +3,7 @@
 //! `fixtures/<name>.expected` says which workloads a file has and what is noted, or everything
 //! that is wrong with it.
 
-use super::super::{Manifest, Reading, Source, parse_with};
+use super::super::{Manifest, Reading, Source, parse_with, wanted_files};
 use crate::model::{
     ContainerOptions, DependsOn, HealthCheck, Mount, MountSource, OnUnhealthy, PlacementMode,
     Protocol, PullPolicy, RestartPolicy, Run, RunMode, Signal, Workload, WorkloadType,
@@ -11,7 +11,21 @@ use crate::model::{
 use std::collections::BTreeMap;
 
 fn read(text: &str) -> Result<Reading, super::super::Problems> {
-    parse_with(&Source::new("compose.yaml", text), &BTreeMap::new())
+    read_with(text, &[])
+}
+
+/// With values of variables, and with what lies beside the fixtures.
+fn read_with(text: &str, variables: &[(&str, &str)]) -> Result<Reading, super::super::Problems> {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    let variables: BTreeMap<String, String> = variables.iter().map(owned).collect();
+    let mut source = Source::new("shop/compose.yaml", text);
+    let beside: BTreeMap<String, String> = BESIDE.iter().map(owned).collect();
+    for path in wanted_files(&source, &variables) {
+        if let Some(text) = beside.get(&path) {
+            source.files.insert(path, text.clone());
+        }
+    }
+    parse_with(&source, &variables)
 }
 
 /// The workloads of a text by their names.
@@ -50,6 +64,15 @@ fn options(workload: &Workload) -> &ContainerOptions {
     }
 }
 
+/// Each network as `name: aliases`, with a `+` where it is made.
+fn networks(workload: &Workload) -> Vec<String> {
+    let networks = options(workload).networks.iter().map(|network| {
+        let made = if network.create { "+" } else { "" };
+        format!("{made}{}: {}", network.name, network.aliases.join(" "))
+    });
+    networks.collect()
+}
+
 macro_rules! fixtures {
     ($($name:literal),* $(,)?) => {
         [$((
@@ -60,13 +83,39 @@ macro_rules! fixtures {
     };
 }
 
-const FIXTURES: [(&str, &str, &str); 15] = fixtures![
+/// Files beside the fixtures, by the path that these call them by.
+const BESIDE: [(&str, &str); 8] = [
+    ("db.env", include_str!("fixtures/beside/db.env")),
+    (".env", include_str!("fixtures/beside/dot.env")),
+    (
+        "docker-compose.env",
+        include_str!("fixtures/beside/docker-compose.env"),
+    ),
+    ("./traefik.yml", include_str!("fixtures/beside/traefik.yml")),
+    ("./dynamic.yml", include_str!("fixtures/beside/dynamic.yml")),
+    (
+        "./prometheus.yml",
+        include_str!("fixtures/beside/prometheus.yml"),
+    ),
+    ("./alerts.yml", include_str!("fixtures/beside/alerts.yml")),
+    (
+        "./grafana/datasource.yml",
+        include_str!("fixtures/beside/datasource.yml"),
+    ),
+];
+
+const FIXTURES: [(&str, &str, &str); 20] = fixtures![
     "backup",
     "camera",
+    "cloud",
+    "edge",
     "home-assistant",
+    "metrics",
     "monitoring",
     "nextcloud",
     "old",
+    "paperless",
+    "photos",
     "pihole",
     "refused-build",
     "refused-cycle",
@@ -245,7 +294,8 @@ fn ports_networks_and_rights() {
     let Run::Container { network, .. } = &all["traefik"].run else {
         panic!("{:?}", all["traefik"].run);
     };
-    assert_eq!(network.as_deref(), Some("edge"));
+    assert_eq!(*network, None);
+    assert_eq!(networks(&all["traefik"]), ["edge: traefik"]);
     assert_eq!(options(&all["whoami"]).labels["traefik.enable"], "true");
 
     let all = workloads(fixture("vpn"));
@@ -293,7 +343,7 @@ fn smaller_keys() {
     assert_eq!(old.env["OCTAL"], "0755");
     assert_eq!(old.restart.policy, RestartPolicy::OnFailure);
     assert_eq!(old.restart.delay_ms, 5_000);
-    assert_eq!(old.health, None);
+    assert_eq!(old.health.as_ref().unwrap().check, HealthCheck::None);
 
     let Run::Container { pull, .. } = service("    pull_policy: always\n").run else {
         panic!("a container");
@@ -339,8 +389,12 @@ fn health_checks() {
             "      test: [CMD-SHELL, x || y]\n",
             Some(exec(&["/bin/sh", "-c", "x || y"])),
         ),
-        ("      test: [NONE]\n", None),
-        ("      test: x\n      disable: true\n", None),
+        ("      test: [NONE]\n", Some(HealthCheck::None)),
+        (
+            "      test: x\n      interval: 10s\n      disable: true\n",
+            Some(HealthCheck::None),
+        ),
+        ("      disable: false\n", None),
         ("      interval: 10s\n", Some(HealthCheck::Image)),
         ("      {}\n", None),
     ] {
@@ -367,10 +421,153 @@ fn values_for_variables_are_taken_from_whoever_reads() {
 fn a_default_network_may_be_one_that_exists() {
     let text = "services:\n  a:\n    image: example/a:1\nnetworks:\n  default:\n    external: true\n    \
                 name: lan\n";
-    let Run::Container { network, .. } = &workloads(text)["a"].run else {
-        panic!("a container");
+    assert_eq!(networks(&workloads(text)["a"]), ["lan: a"]);
+}
+
+#[test]
+fn services_are_in_the_networks_of_their_project() {
+    let text = "services:\n  a:\n    image: x:1\n    container_name: the_a\n    hostname: a\n  \
+                b:\n    image: x:1\n    hostname: '{{ node.name }}'\n    networks: []\n  c:\n    \
+                image: x:1\n    networks: [back, default]\n  d:\n    image: x:1\n    networks:\n      \
+                out:\n      back: {aliases: [dd, d]}\n  e:\n    image: x:1\n    network_mode: none\n\
+                networks:\n  back:\n    name: deep\n  out:\n    external: true\n";
+    let all = workloads(text);
+    assert_eq!(networks(&all["a"]), ["+shop_default: a the_a"]);
+    assert_eq!(networks(&all["b"]), ["+shop_default: b"]);
+    assert_eq!(networks(&all["c"]), ["+deep: c", "+shop_default: c"]);
+    assert_eq!(networks(&all["d"]), ["out: d", "+deep: dd d"]);
+    assert!(networks(&all["e"]).is_empty());
+
+    let named = |variables: &[(&str, &str)], top: &str| {
+        let text = format!("{top}services: {{a: {{image: 'x:1'}}}}\n");
+        let reading = read_with(&text, variables).unwrap();
+        networks(&reading.manifests[0].workload)
     };
-    assert_eq!(network.as_deref(), Some("lan"));
+    assert_eq!(named(&[], "name: mine\n"), ["+mine_default: a"]);
+    let variables = [("COMPOSE_PROJECT_NAME", "Other")];
+    assert_eq!(named(&variables, "name: mine\n"), ["+other_default: a"]);
+}
+
+#[test]
+fn fleet_extensions_win_over_networks() {
+    let network = |workload: &Workload| match &workload.run {
+        Run::Container { network, .. } => network.clone(),
+        run => panic!("{run:?}"),
+    };
+    let own = service("    networks: [default]\n    x-fleet: {network: host}\n");
+    assert_eq!(
+        (network(&own).as_deref(), networks(&own).len()),
+        (Some("host"), 0)
+    );
+    let of_file = |keys: &str| {
+        let text = format!("x-fleet: {{network: host}}\nservices:\n  a:\n    image: x:1\n{keys}");
+        workloads(&text).remove("a").unwrap()
+    };
+    let defaulted = of_file("");
+    assert_eq!(
+        (network(&defaulted).as_deref(), networks(&defaulted).len()),
+        (Some("host"), 0)
+    );
+    let named = of_file("    networks: [default]\n");
+    assert_eq!(
+        (network(&named), networks(&named)),
+        (None, vec!["+shop_default: a".to_owned()])
+    );
+    let mode = of_file("    network_mode: none\n");
+    assert_eq!(network(&mode).as_deref(), Some("none"));
+}
+
+#[test]
+fn services_with_profiles_are_chosen() {
+    let text = fixture("photos");
+    let names = |variables: &[(&str, &str)]| {
+        let reading = read_with(text, variables).unwrap();
+        let names = reading
+            .manifests
+            .iter()
+            .map(|m| m.workload.name.to_string());
+        names.collect::<Vec<_>>()
+    };
+    let without = ["immich-server", "redis", "database"];
+    assert_eq!(names(&[]), without);
+    assert_eq!(names(&[("COMPOSE_PROFILES", "other")]), without);
+    for given in ["ml", "other, ml", "*"] {
+        let all = names(&[("COMPOSE_PROFILES", given)]);
+        assert_eq!(all.len(), 4, "{given}: {all:?}");
+    }
+    let server = |variables: &[(&str, &str)]| {
+        let reading = read_with(text, variables).unwrap();
+        reading.manifests[0].workload.depends_on.len()
+    };
+    assert_eq!((server(&[]), server(&[("COMPOSE_PROFILES", "ml")])), (2, 3));
+
+    let text =
+        "services:\n  a: {image: 'x:1', depends_on: [b]}\n  b: {image: 'x:1', profiles: p}\n";
+    let found = read(text).unwrap_err().to_string();
+    assert!(found.contains("the service `b` is left out"), "{found}");
+    let found = read("services: {a: {image: 'x:1', profiles: [p]}}\n").unwrap_err();
+    assert!(found.to_string().contains("none is chosen"), "{found}");
+}
+
+#[test]
+fn files_beside_the_file_are_taken_in() {
+    let all = workloads(fixture("cloud"));
+    let (db, app) = (&all["db"], &all["app"]);
+    assert_eq!(db.env["MYSQL_PASSWORD"], "p$ss #1");
+    assert_eq!(db.env["MYSQL_USER"], "nextcloud");
+    assert_eq!(
+        db.env["GREETING"], "{{ \"{{\" }} .Name }}",
+        "braces are not ours"
+    );
+    assert_eq!(app.env["MYSQL_DATABASE"], "cloud", "`environment` wins");
+    let needs: Vec<&str> = app.depends_on.keys().map(|name| name.as_str()).collect();
+    assert_eq!(needs, ["db", "redis"], "a link is a dependency");
+
+    let all = workloads(fixture("metrics"));
+    let prometheus = &all["prometheus"];
+    let paths: Vec<&str> = prometheus.files.iter().map(|f| f.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "/etc/prometheus/alerts.yml",
+            "/etc/prometheus/prometheus.yml"
+        ]
+    );
+    assert!(
+        prometheus.files[0]
+            .content
+            .contains("{{ $labels.instance }}")
+    );
+    assert_eq!(prometheus.volumes.len(), 1);
+    let reading = read_with(fixture("metrics"), &[("COMPOSE_PROFILES", "dashboards")]).unwrap();
+    let grafana = &reading.manifests.last().unwrap().workload;
+    assert!(grafana.files[0].content.contains("http://prometheus:9090"));
+
+    // With a directory on the nodes, it stays a bind.
+    let there = [("FLEET_PROJECT_DIR", "/opt/metrics")];
+    let reading = read_with(fixture("metrics"), &there).unwrap();
+    let prometheus = &reading.manifests[1].workload;
+    assert!(prometheus.files.is_empty());
+    let source = MountSource::Path("/opt/metrics/prometheus.yml".to_owned());
+    assert_eq!(prometheus.volumes[0].source, source);
+    let found = read_with(fixture("metrics"), &[("FLEET_PROJECT_DIR", "opt")]).unwrap_err();
+    assert!(found.to_string().contains("FLEET_PROJECT_DIR"), "{found}");
+}
+
+#[test]
+fn what_may_be_a_file_is_wanted() {
+    let wanted = |text: &str| wanted_files(&Source::new("compose.yaml", text), &BTreeMap::new());
+    assert_eq!(
+        wanted(fixture("metrics")),
+        ["./alerts.yml", "./prometheus.yml"],
+        "nothing for what is left out"
+    );
+    assert_eq!(wanted(fixture("cloud")), ["db.env", "local.env"]);
+    assert_eq!(wanted(fixture("paperless")), ["docker-compose.env"]);
+    assert!(wanted("services: [").is_empty());
+    let text = "services:\n  a:\n    image: x:1\n    volumes: ['./a/:/a', '.:/b', '../c:/c', '/d:/d']\n    \
+                env_file: [/e, ../f]\n";
+    assert!(wanted(text).is_empty());
 }
 
 #[test]
@@ -429,6 +626,36 @@ fn what_is_wrong_is_said_at_its_place() {
             "4:14 `x-fleet` must be a map, not an integer",
         ),
         ("    configs: [x]\n", "4:15 the config `x` is not declared"),
+        (
+            "    env_file: none.env\n",
+            "4:15 there is no text file `none.env` of at most 64 KiB beside this one",
+        ),
+        (
+            "    env_file: [../x.env]\n",
+            "4:16 `../x.env` is not below the directory of this file",
+        ),
+        (
+            "    volumes: ['./data:/data']\n",
+            "4:15 `./data` is no text file of at most 64 KiB beside this one, and the nodes do not \
+             have its directory",
+        ),
+        (
+            "    networks: [default]\n    network_mode: host\n",
+            "4:5 `networks` and `network_mode` exclude each other",
+        ),
+        (
+            "    links: ['a:b']\n",
+            "4:13 `a:b`: a link by another name is not supported",
+        ),
+        ("    links: [b]\n", "4:13 there is no service `b`"),
+        (
+            "    security_opt: ['seccomp:profile.json']\n",
+            "4:20 `seccomp:profile.json` is not a security option",
+        ),
+        (
+            "    profiles: {a: b}\n",
+            "4:15 `profiles` must be a list, not a table",
+        ),
     ] {
         assert_eq!(wrong(keys), [expected], "{keys}");
     }
@@ -467,6 +694,8 @@ fn every_supported_key_is_read_by_somebody() {
             "sysctls",
             "networks",
             "extra_hosts",
+            // Beside an image, whatever it says has no effect.
+            "build",
         ]
         .contains(&key);
         if !supported || key.contains('.') || is_map || key == "image" {

@@ -40,7 +40,11 @@ pub(super) fn fill(value: &mut Value, variables: &BTreeMap<String, String>, repo
 }
 
 /// `text` with its variables filled in.
-fn filled(text: &str, variables: &BTreeMap<String, String>, depth: usize) -> Result<String, Flaw> {
+pub(super) fn filled(
+    text: &str,
+    variables: &BTreeMap<String, String>,
+    depth: usize,
+) -> Result<String, Flaw> {
     if depth > MAX_DEPTH {
         return Err(Flaw::new(format!(
             "defaults of variables stand in each other more than {MAX_DEPTH} times"
@@ -150,8 +154,8 @@ fn in_braces(
 fn not_set(name: &str) -> Flaw {
     let name = shown(name);
     Flaw::new(format!("the variable `{name}` has no value")).hint(format!(
-        "write its value here, or a default as in `${{{name}:-…}}`; `.env` and the environment \
-         are not read"
+        "give it with `--var {name}=…` or `--vars-file .env`, or write a default as in \
+         `${{{name}:-…}}`"
     ))
 }
 

@@ -19,6 +19,8 @@ enum Mounted {
     Volume(String),
     /// A word of `resources.tmpfs`.
     Tmpfs(String),
+    /// Path and content of one of `files`.
+    File(String, String),
 }
 
 /// Reads `volumes`.
@@ -34,7 +36,7 @@ pub(super) fn read(service: &mut Service<'_>, key: &Entry) {
     let mut volumes = Vec::new();
     for item in items {
         let mounted = match &item.data {
-            Data::Map(keys) => long(service, keys),
+            Data::Map(keys) => long(service, item, keys),
             _ => match as_written(item, service.file.report) {
                 Some(written) => short(service, item, &written),
                 None => Err(Flaw::new(format!(
@@ -49,6 +51,19 @@ pub(super) fn read(service: &mut Service<'_>, key: &Entry) {
                 let word = text(&item.span, word);
                 service.draft.add_to("resources", "tmpfs", key, word);
             }
+            Ok(Mounted::File(path, content)) => {
+                let part = |name: &str, data| Entry {
+                    name: name.to_owned(),
+                    name_span: item.span.clone(),
+                    value: with(item, data),
+                };
+                let table = vec![
+                    part("content", Data::Text(content)),
+                    part("verbatim", Data::Bool(true)),
+                ];
+                let table = with(item, Data::Map(table));
+                service.draft.put_in("files", &path, key, table);
+            }
             Err(flaw) => service.refuse(item, flaw),
         }
     }
@@ -58,9 +73,9 @@ pub(super) fn read(service: &mut Service<'_>, key: &Entry) {
 
 /// `source:target[:options]`.
 fn short(service: &Service<'_>, item: &Value, written: &str) -> Result<Mounted, Flaw> {
-    let (source, rest) = written
-        .split_once(':')
-        .ok_or_else(|| without_name(written))?;
+    let Some((source, rest)) = written.split_once(':') else {
+        return Ok(without_name(service, item, written, false));
+    };
     let (target, options) = match rest.split_once(':') {
         Some((target, options)) => (target, options),
         None => (rest, ""),
@@ -81,12 +96,11 @@ fn short(service: &Service<'_>, item: &Value, written: &str) -> Result<Mounted, 
             }
         }
     }
-    let source = source_of(service.file, source)?;
-    Ok(Mounted::Volume(word(&source, target, read_only)))
+    mounted(service, item, source, target, read_only)
 }
 
 /// A map with `type`, `source` and `target`.
-fn long(service: &Service<'_>, keys: &[Entry]) -> Result<Mounted, Flaw> {
+fn long(service: &Service<'_>, item: &Value, keys: &[Entry]) -> Result<Mounted, Flaw> {
     let reader = service.reader();
     support::check("services.*.volumes.*", keys, service.file.report);
     let find = |key: &str| entry(keys, key).filter(|entry| entry.value.data != Data::Null);
@@ -102,15 +116,18 @@ fn long(service: &Service<'_>, keys: &[Entry]) -> Result<Mounted, Flaw> {
         }
     }
     match word_of("type").as_deref() {
-        Some("volume" | "bind") => {
-            let source = word_of("source").ok_or_else(|| without_name(&target))?;
+        Some(kind @ ("volume" | "bind")) => {
             let read_only = find("read_only").and_then(|entry| reader.truth(entry));
-            let source = source_of(service.file, &source)?;
-            Ok(Mounted::Volume(word(
-                &source,
-                &target,
-                read_only == Some(true),
-            )))
+            let read_only = read_only == Some(true);
+            match word_of("source") {
+                Some(source) => mounted(service, item, &source, &target, read_only),
+                None if kind == "volume" => Ok(without_name(service, item, &target, read_only)),
+                None => {
+                    let flaw =
+                        Flaw::new(format!("the bind for `{}` has no `source`", shown(&target)));
+                    Err(flaw.hint("write the path on the nodes, beginning with `/`"))
+                }
+            }
         }
         Some("tmpfs") => {
             let options = find("tmpfs").and_then(|entry| entry.value.as_map());
@@ -124,9 +141,48 @@ fn long(service: &Service<'_>, keys: &[Entry]) -> Result<Mounted, Flaw> {
     }
 }
 
-fn without_name(target: &str) -> Flaw {
-    Flaw::new(format!("the volume for `{}` has no name", shown(target)))
-        .hint("what is in it would be lost with the container; give it one, as in `data:/path`")
+/// A volume without a name gets one, since what is in it would be lost with the container.
+fn without_name(service: &Service<'_>, item: &Value, target: &str, read_only: bool) -> Mounted {
+    let digest = ring::digest::digest(&ring::digest::SHA256, target.as_bytes());
+    let mut name = format!("{}-", service.name);
+    for byte in &digest.as_ref()[..4] {
+        name.push_str(&format!("{byte:02x}"));
+    }
+    let flaw = Flaw::new(format!(
+        "the volume for `{}` has no name; it is called `{name}`, and stays when the container is \
+         replaced",
+        shown(target)
+    ));
+    service.file.report.note(item.span.clone(), flaw);
+    Mounted::Volume(word(&name, target, read_only))
+}
+
+/// A volume, a path on the nodes, or a small file beside this one.
+fn mounted(
+    service: &Service<'_>,
+    item: &Value,
+    source: &str,
+    target: &str,
+    read_only: bool,
+) -> Result<Mounted, Flaw> {
+    let may_be_file = service.file.project_dir.is_none()
+        && source
+            .strip_prefix("./")
+            .is_some_and(|below| !below.is_empty())
+        && !source.ends_with('/');
+    if may_be_file && let Some(content) = service.file.report.companions.get(source)? {
+        if !read_only {
+            let flaw = Flaw::new(format!(
+                "`{}` is read-only in the container: it is placed on the node as one of the \
+                 service's files",
+                shown(source)
+            ));
+            service.file.report.note(item.span.clone(), flaw);
+        }
+        return Ok(Mounted::File(target.to_owned(), content));
+    }
+    let source = source_of(service.file, source)?;
+    Ok(Mounted::Volume(word(&source, target, read_only)))
 }
 
 fn word(source: &str, target: &str, read_only: bool) -> String {
@@ -145,12 +201,13 @@ fn source_of(file: &File<'_>, source: &str) -> Result<String, Flaw> {
             Some(dir) if below.is_empty() => Ok(dir.clone()),
             Some(dir) => Ok(format!("{}/{below}", dir.trim_end_matches('/'))),
             None => Err(Flaw::new(format!(
-                "`{}` is relative to the directory of this file, which the nodes do not have",
+                "`{}` is no text file of at most 64 KiB beside this one, and the nodes do not have \
+                 its directory",
                 shown(source)
             ))
             .hint(
-                "write an absolute path or a volume; `configs` with `content` for a small file; \
-                 or say with `x-fleet: { project_dir: /… }` where it is on the nodes",
+                "write an absolute path or a volume, or say with `--project-dir /…` (or \
+                 `x-fleet: { project_dir: /… }`) where it is on the nodes",
             )),
         };
     }

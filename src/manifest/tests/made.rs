@@ -1,10 +1,10 @@
 //! Workloads made at random, every field of them, as a manifest could say them.
 
 use crate::model::{
-    ContainerNetwork, ContainerOptions, DependsOn, Device, FileSpec, Health, HealthCheck, Hook, LogLimits, MissedRun,
-    Mount, MountSource, OnUnhealthy, Overlap, Placement, PlacementMode, Port, Protocol, PullPolicy,
-    Requirement, Resources, Restart, RestartPolicy, Run, RunMode, RuntimeKind, Schedule, Signal,
-    Tmpfs, Workload, WorkloadType,
+    ContainerNetwork, ContainerOptions, DependsOn, Device, FileSpec, Health, HealthCheck, Hook,
+    LogLimits, MissedRun, Mount, MountSource, OnUnhealthy, Overlap, Placement, PlacementMode, Port,
+    Protocol, PullPolicy, Requirement, Resources, Restart, RestartPolicy, Run, RunMode,
+    RuntimeKind, Schedule, Signal, Tmpfs, Workload, WorkloadType,
 };
 use proptest::{
     collection::{btree_map, btree_set, vec},
@@ -93,7 +93,13 @@ fn options() -> impl Strategy<Value = ContainerOptions> {
 
 /// The usual network, one by its name, or several.
 fn networks() -> impl Strategy<Value = (Option<String>, Vec<ContainerNetwork>)> {
-    let aliases = || select(vec![texts(&[]), texts(&["db"]), texts(&["db", "my_db.lan"])]);
+    let aliases = || {
+        select(vec![
+            texts(&[]),
+            texts(&["db"]),
+            texts(&["db", "my_db.lan"]),
+        ])
+    };
     let several = btree_map("[a-z][a-z0-9_.-]{0,6}", (any::<bool>(), aliases()), 1..4);
     let several = several.prop_map(|all| {
         all.into_iter()
@@ -126,20 +132,18 @@ fn run() -> impl Strategy<Value = Run> {
         options(),
     );
     let container = container.prop_map(
-        |(command, user, working_dir, (network, networks), pull, engine, options)| {
-            Run::Container {
-                image: "registry.example/a/b:1".to_owned(),
-                command,
-                pull,
-                engine,
-                user,
-                working_dir,
-                network,
-                options: Box::new(ContainerOptions {
-                    networks,
-                    ..options
-                }),
-            }
+        |(command, user, working_dir, (network, networks), pull, engine, options)| Run::Container {
+            image: "registry.example/a/b:1".to_owned(),
+            command,
+            pull,
+            engine,
+            user,
+            working_dir,
+            network,
+            options: Box::new(ContainerOptions {
+                networks,
+                ..options
+            }),
         },
     );
     let process = (command(), option::of("[a-z]{1,8}"), option::of(node_path()));

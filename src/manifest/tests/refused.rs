@@ -327,7 +327,7 @@ fn files_and_reload() {
         ),
         (
             "files = { a = { source = 'b' } }",
-            "3:17 `source` is not supported yet in this release",
+            "3:26 there is no text file `b` of at most 64 KiB beside this one",
         ),
         (
             "files = { a = { contents = '' , content = '' } }",

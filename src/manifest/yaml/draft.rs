@@ -47,6 +47,12 @@ impl Draft {
         }
     }
 
+    /// Takes `key` away; what it was.
+    pub(in super::super) fn remove(&mut self, key: &str) -> Option<Entry> {
+        let at = self.entries.iter().position(|entry| entry.name == key)?;
+        Some(self.entries.remove(at))
+    }
+
     /// It has `key`.
     pub(in super::super) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.name == key)

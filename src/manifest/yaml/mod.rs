@@ -22,20 +22,19 @@ mod workload;
 use super::{
     compose,
     report::Report,
-    span::Flaw,
+    span::{Flaw, Source},
     tree::{Data, Value},
 };
 use std::collections::BTreeMap;
 
-/// Reads a text in YAML, called `name`, as a tree in the shape of the TOML. `variables` are the
+/// Reads a text in YAML as a tree in the shape of the TOML. `variables` are the
 /// values of `${…}` in a Compose file. `None`: nothing can be read, and why is on record.
 pub(super) fn read(
-    name: &str,
-    text: &str,
+    source: &Source,
     variables: &BTreeMap<String, String>,
     report: &Report,
 ) -> Option<Value> {
-    let mut documents = read::documents(text, report)?;
+    let mut documents = read::documents(&source.text, report)?;
     documents.retain(|document| document.data != Data::Null);
     if documents.is_empty() {
         let flaw = Flaw::new("there is no workload in this file");
@@ -45,9 +44,14 @@ pub(super) fn read(
         );
         return None;
     }
-    match documents.iter().position(|d| compose::is_compose(name, d)) {
+    match documents
+        .iter()
+        .position(|d| compose::is_compose(&source.name, d))
+    {
         None => workload::documents(&documents, report),
-        Some(at) if documents.len() == 1 => compose::read(documents.remove(at), variables, report),
+        Some(at) if documents.len() == 1 => {
+            compose::read(documents.remove(at), source, variables, report)
+        }
         Some(at) => {
             let flaw = Flaw::new("a Compose file is one document, and this text has several");
             let span = documents[at].span.clone();

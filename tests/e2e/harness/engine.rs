@@ -128,6 +128,40 @@ impl Engine {
         killed.unwrap_or_else(|e| panic!("{self:?} does not kill {id}: {e}"));
     }
 
+    fn try_networks(&self) -> io::Result<Vec<Value>> {
+        Ok(serde_json::from_slice(
+            &self.try_ask("GET", "/networks")?.body,
+        )?)
+    }
+
+    /// Names of the networks that begin so, in order.
+    #[track_caller]
+    pub fn networks(&self, prefix: &str) -> Vec<String> {
+        let all = self.try_networks();
+        let all = all.unwrap_or_else(|e| panic!("{self:?} does not list networks: {e}"));
+        let names = all.iter().filter_map(|n| n["Name"].as_str());
+        let mut own: Vec<String> = names
+            .filter(|name| name.starts_with(prefix))
+            .map(str::to_owned)
+            .collect();
+        own.sort_unstable();
+        own
+    }
+
+    /// Makes a network that is nobody's.
+    #[track_caller]
+    pub fn make_network(&self, name: &str) {
+        let body = format!("{{\"Name\": \"{name}\", \"Driver\": \"bridge\"}}");
+        let made = self.try_send("POST", "/networks/create", Some(&body));
+        made.unwrap_or_else(|e| panic!("{self:?} makes no network: {e}"));
+    }
+
+    #[track_caller]
+    pub fn remove_network(&self, name: &str) {
+        let gone = self.try_ask("DELETE", &format!("/networks/{name}"));
+        gone.unwrap_or_else(|e| panic!("{self:?} does not remove {name}: {e}"));
+    }
+
     /// Takes away what a test left. Never fails: the test may have failed already.
     pub fn remove_all(&self, node: &str) {
         for (_, container) in self.try_every(node).unwrap_or_default() {
@@ -137,6 +171,14 @@ impl Engine {
                     "container {} of {node} is left behind: {error}",
                     container.id
                 );
+            }
+        }
+        for network in self.try_networks().unwrap_or_default() {
+            if network["Labels"]["io.fleetctl.node"] == node
+                && let Some(name) = network["Name"].as_str()
+                && let Err(error) = self.try_ask("DELETE", &format!("/networks/{name}"))
+            {
+                eprintln!("network {name} of {node} is left behind: {error}");
             }
         }
     }
