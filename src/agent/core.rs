@@ -282,6 +282,8 @@ impl Core {
             mono_ms: clock::mono_ms(),
             unix_ms: clock::unix_ms(),
         };
+        // What could not be remembered must not be begun: a run would not be counted.
+        let mut forgotten: Option<String> = None;
         for action in self.supervisor.step(now, input) {
             match action {
                 Action::Report => self.said.push(Said::StateChanged),
@@ -290,7 +292,9 @@ impl Core {
                 Action::Remember(memory) => {
                     self.memory.supervisor = memory;
                     if let Err(error) = self.keep_memory() {
-                        warn!(%error, "memory cannot be stored");
+                        let error = crate::support::chain(&error);
+                        warn!(error, "memory cannot be stored");
+                        forgotten = Some(error);
                     }
                 }
                 Action::Tell {
@@ -316,6 +320,15 @@ impl Core {
                     .probe(probe, runtime, handle, check, timeout_ms),
                 Action::FetchLastOutput { runtime, handle } => {
                     self.engines.fetch_last_output(runtime, handle);
+                }
+                Action::Launch { operation, .. } | Action::Start { operation, .. }
+                    if forgotten.is_some() =>
+                {
+                    let error = forgotten.clone().unwrap_or_default();
+                    self.engines.refuse(
+                        operation,
+                        format!("it is not begun, since that cannot be written down: {error}"),
+                    );
                 }
                 operation => self.engines.carry_out(operation),
             }

@@ -324,6 +324,15 @@ impl Engines {
         });
     }
 
+    /// Does not carry an operation out, and says why as its outcome.
+    pub(super) fn refuse(&self, operation: OperationId, why: String) {
+        let outcome = OpOutcome::Failed(RuntimeError::Failed(why));
+        let replies = self.replies.clone();
+        tokio::spawn(async move {
+            let _ = replies.send(Reply::Finished(operation, outcome)).await;
+        });
+    }
+
     /// An operation has ended.
     pub(super) fn ended(&mut self, operation: OperationId) {
         self.under_way.remove(&operation);

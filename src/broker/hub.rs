@@ -71,6 +71,8 @@ pub struct Session {
     /// Its queue may grow far: a controller hears every node of its fleet, and all at once after
     /// a restart.
     roomy: bool,
+    /// What matches one of these is not for it.
+    hidden: Vec<String>,
     /// There is something to write.
     pub wake: Notify,
     body: Mutex<Body>,
@@ -220,6 +222,7 @@ impl Hub {
             principal: slot.0.clone(),
             persistent: !newcomer.clean,
             roomy: newcomer.rights.unlimited,
+            hidden: newcomer.rights.hidden.clone(),
             wake: Notify::new(),
             body: Mutex::new(Body {
                 state: SessionState::new(self.budget.clone()),
@@ -367,7 +370,8 @@ impl Hub {
             return;
         };
         for (key, granted) in shared.index.matching(topic) {
-            if let Some(session) = shared.by_key.get(&key) {
+            let hides = |s: &&Arc<Session>| s.hidden.iter().any(|h| filter::matches(h, topic));
+            if let Some(session) = shared.by_key.get(&key).filter(|s| !hides(s)) {
                 self.deliver(session, message, granted);
             }
         }

@@ -57,6 +57,8 @@ pub struct Rights {
     pub publish: Vec<String>,
     /// A subscription is allowed when one of these covers its filter.
     pub subscribe: Vec<String>,
+    /// What matches one of these is not delivered, whatever was subscribed to.
+    pub hidden: Vec<String>,
     /// No limit on the rate of publishes.
     pub unlimited: bool,
 }
@@ -67,6 +69,14 @@ impl Rights {
         self.publish
             .iter()
             .any(|allowed| filter::matches(allowed, topic))
+    }
+
+    /// Is it to be given what was published to `topic`?
+    pub fn may_receive(&self, topic: &str) -> bool {
+        !self
+            .hidden
+            .iter()
+            .any(|hidden| filter::matches(hidden, topic))
     }
 
     /// May it subscribe to `requested`?
@@ -100,6 +110,7 @@ mod tests {
         let rights = Rights {
             publish: vec!["fleet/+/n1".into(), "fleet/telemetry/n1/+".into()],
             subscribe: vec!["fleet/assignment/n1".into(), "open/#".into()],
+            hidden: vec!["fleet/secret/#".into()],
             unlimited: false,
         };
         assert!(rights.may_publish("fleet/state/n1"));
@@ -110,6 +121,7 @@ mod tests {
         assert!(rights.may_subscribe("open/+/x"));
         assert!(!Rights::default().may_publish("a"));
         assert!(!Rights::default().may_subscribe("a"));
+        assert!(rights.may_receive("fleet/open") && !rights.may_receive("fleet/secret/x"));
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCo
         .map(|p| p.workload.clone());
     let workloads: Vec<Name> = planned.chain(plan.unchanged.iter().cloned()).collect();
     let ok = wait(client, workloads, args.timeout, format).await?;
+    gone(client, &plan.removed).await?;
     Ok(if ok {
         ExitCode::SUCCESS
     } else {
@@ -185,7 +186,9 @@ fn text(plan: &Plan, wide: bool) -> String {
         };
         let _ = writeln!(out, "~ {} {} ({how})", w.workload, w.version);
         for f in &w.fields {
-            let _ = writeln!(out, "    {}: {} -> {}", f.field, f.from, f.to);
+            let (from, to) = (f.from.to_string(), f.to.to_string());
+            let (from, to) = (output::short(&from, 120), output::short(&to, 120));
+            let _ = writeln!(out, "    {}: {from} -> {to}", f.field);
         }
         places(&mut out, w, wide);
     }
@@ -244,12 +247,17 @@ pub(super) async fn rm(client: &mut Client, args: RmArgs) -> Result<(), Failure>
     if !args.wait {
         return Ok(());
     }
+    gone(client, &args.workloads).await
+}
+
+/// Until nothing is left of them on any node that can be heard.
+async fn gone(client: &mut Client, workloads: &[Name]) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         let all: Vec<InstanceView> = client.get("/api/v1/instances").await?;
         let left = all
             .iter()
-            .any(|i| args.workloads.contains(&i.workload) && i.state != InstanceState::Unknown);
+            .any(|i| workloads.contains(&i.workload) && i.state != InstanceState::Unknown);
         if !left {
             return Ok(());
         }

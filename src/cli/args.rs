@@ -226,17 +226,19 @@ pub(super) struct FileArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "fleetctl validate [OPTIONS] FILE...")]
 pub(super) struct ValidateArgs {
     /// Manifest (TOML, YAML, Compose); a directory means the manifests in it, - standard input
     #[arg(
         short,
         long = "file",
         required_unless_present = "paths",
-        value_name = "FILE"
+        value_name = "FILE",
+        hide = true
     )]
     pub(super) files: Vec<PathBuf>,
-    /// The same
-    #[arg(value_name = "FILE", conflicts_with = "files")]
+    /// Manifest (TOML, YAML, Compose); a directory means the manifests in it, - standard input
+    #[arg(value_name = "FILE")]
     pub(super) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) vars: VarArgs,

@@ -261,7 +261,7 @@ impl Show {
         }
         // A person's terminal must not be driven by a workload; a program gets what was written.
         if self.terminal {
-            let harmless = |c: &char| *c == '\t' || !c.is_control();
+            let harmless = |c: &char| *c == '\t' || output::flat(*c) == *c;
             out.extend(line.text.chars().filter(harmless));
         } else {
             out.push_str(&line.text);

@@ -110,10 +110,24 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
+/// Neither control characters nor those that turn the direction of text.
+pub(super) fn flat(c: char) -> char {
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || turns { ' ' } else { c }
+}
+
 /// Control characters made harmless: names and reasons may come from anybody.
 pub(super) fn visible(text: &str) -> String {
-    let flat = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(flat).collect()
+}
+
+/// At most `max` characters, with a mark where something was left out.
+pub(super) fn short(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
 }
 
 /// How long ago, as in `3m`; `-` when unknown.

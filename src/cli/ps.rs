@@ -47,7 +47,8 @@ fn row(i: &InstanceView, wide: bool) -> Vec<String> {
             (true, Some(next)) if i.state == InstanceState::Scheduled => {
                 format!("next run {} UTC", output::utc(next))
             }
-            _ => i.reason.clone(),
+            // All of it is in `workload show`.
+            _ => output::short(&i.reason, if wide { 200 } else { 100 }),
         },
     ];
     if wide {

@@ -2,17 +2,13 @@
 
 use super::{Failure, args::ValidateArgs, files, output};
 use crate::model::Name;
-use std::{collections::BTreeSet, fmt::Write, process::ExitCode};
+use std::{collections::BTreeSet, fmt::Write, path::PathBuf, process::ExitCode};
 
 pub(super) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
-    let named = if args.files.is_empty() {
-        &args.paths
-    } else {
-        &args.files
-    };
+    let named: Vec<PathBuf> = args.files.iter().chain(&args.paths).cloned().collect();
     let files::Files {
         sources, manifests, ..
-    } = files::read(named, &args.vars)?;
+    } = files::read(&named, &args.vars)?;
     let known: BTreeSet<&Name> = manifests.iter().map(|m| &m.workload.name).collect();
     let mut text = String::new();
     for manifest in &manifests {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fleet::{InstanceView, WorkloadView},
     manifest,
-    model::{Desired, Name, PlacementMode, Run},
+    model::{Desired, Name, PlacementMode, Run, RunMode},
 };
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ const HEAD: [&str; 8] = [
     "NAME",
     "VERSION",
     "DESIRED",
-    "RUNNING",
+    "READY",
     "PLACEMENT",
     "APPLIED",
     "REVISION",
@@ -121,7 +121,24 @@ fn fields(w: &WorkloadView, instances: &[InstanceView]) -> Vec<(&'static str, St
     let mut standing = String::new();
     for i in instances {
         let node = i.node.as_ref().map_or("-", |n| n.as_str());
-        let _ = writeln!(standing, "{node}: {} {} {}", i.state, i.version, i.reason);
+        let _ = writeln!(
+            standing,
+            "{node}: {}, version {} {}",
+            i.state, i.version, i.reason
+        );
+        let mut facts = Vec::new();
+        facts.extend(i.health.map(|h| format!("health {h}")));
+        facts.extend(i.runs.map(|n| match &w.spec.mode {
+            RunMode::NTimes { max_runs } => format!("run {n} of {max_runs}"),
+            _ => format!("{n} runs"),
+        }));
+        facts.extend(i.exit_code.map(|code| format!("last exit code {code}")));
+        if i.restarts > 0 {
+            facts.push(format!("restarts {}", i.restarts));
+        }
+        if !facts.is_empty() {
+            let _ = writeln!(standing, "  {}", facts.join(", "));
+        }
         for warning in &i.warnings {
             let _ = writeln!(standing, "  warning: {warning}");
         }
@@ -144,7 +161,7 @@ fn fields(w: &WorkloadView, instances: &[InstanceView]) -> Vec<(&'static str, St
         ("name", w.name.to_string()),
         ("version", w.version.clone()),
         ("desired", desired(w.desired).into()),
-        ("running", format!("{} of {}", w.running, w.wanted)),
+        ("ready", format!("{} of {}", w.running, w.wanted)),
         ("revision", w.revision.to_string()),
         ("applied", output::utc(w.applied_ms)),
         ("runs", what(&w.spec.run)),

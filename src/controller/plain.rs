@@ -7,11 +7,18 @@ use std::collections::BTreeMap;
 /// Entries of a list or map of facts.
 const MAX_ENTRIES: usize = 64;
 
+/// A control character, or one that turns the direction of text: either deceives who reads it.
+fn drives(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
+}
+
 /// At most `max` bytes of `text`, control characters turned into spaces.
 pub(super) fn text(text: &str, max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(max));
     for c in text.chars() {
-        let c = if c.is_control() { ' ' } else { c };
+        let c = if drives(c) { ' ' } else { c };
         if out.len() + c.len_utf8() > max {
             break;
         }
@@ -30,7 +37,7 @@ fn lines(many: &str, max: usize) -> String {
 }
 
 fn clean(field: &mut String, max: usize) {
-    if field.len() > max || field.chars().any(char::is_control) {
+    if field.len() > max || field.chars().any(drives) {
         *field = text(field, max);
     }
 }

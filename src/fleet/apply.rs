@@ -178,8 +178,7 @@ impl Fleet {
         if self.workloads.len() - removed.len() + added.count() > MAX_WORKLOADS {
             return Err(too_many());
         }
-        let replaced: Vec<Name> = workloads.iter().map(|w| w.name.clone()).collect();
-        self.check_removal(removed, &replaced)?;
+        self.check_removed(removed, workloads)?;
         let mut effects = self.take_away(removed, at);
         match self.apply_workloads(workloads, at) {
             Ok(more) => effects.extend(more),

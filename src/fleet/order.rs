@@ -8,6 +8,16 @@ use crate::{
 use std::collections::BTreeMap;
 
 impl Fleet {
+    /// The same for an apply of `workloads` that takes `names` away.
+    pub(crate) fn check_removed(
+        &self,
+        names: &[Name],
+        workloads: &[Workload],
+    ) -> Result<(), Refusal> {
+        let replaced: Vec<Name> = workloads.iter().map(|w| w.name.clone()).collect();
+        self.check_removal(names, &replaced)
+    }
+
     /// Refuses to take `names` away while something else waits for one of them. `replaced` is
     /// applied in the same moment, and was checked by itself.
     pub(super) fn check_removal(&self, names: &[Name], replaced: &[Name]) -> Result<(), Refusal> {
@@ -27,7 +37,7 @@ impl Fleet {
 
     /// Refuses an apply of `workloads` after which something would wait for what is not in the
     /// fleet, or a circle of them for each other.
-    pub(super) fn check_order(
+    pub(crate) fn check_order(
         &self,
         workloads: &[Workload],
         removed: &[Name],

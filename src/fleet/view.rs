@@ -36,7 +36,7 @@ pub struct NodeView {
     pub observed_generation: u64,
     /// Instances placed on it.
     pub instances: usize,
-    /// Of these, running (as reported last).
+    /// Of these, as wanted (as reported last): running, waiting for their time, or completed.
     pub running: usize,
     /// Fingerprint of its key: the first 16 characters.
     pub key: String,
@@ -116,7 +116,7 @@ pub struct WorkloadView {
     pub desired: Desired,
     /// Instances that are wanted.
     pub wanted: usize,
-    /// Of these, running the wanted version.
+    /// Of these, as wanted: running the wanted version, waiting for their time, or completed.
     pub running: usize,
     /// Replicas that no node can take.
     pub missing: u32,
@@ -135,7 +135,7 @@ impl Fleet {
     /// A node for showing.
     pub fn node_view(&self, name: &Name, heartbeat: Option<Heartbeat>) -> Option<NodeView> {
         let n = self.nodes.get(name)?;
-        let running = |o: &&ObservedInstance| o.state.is_up();
+        let running = |o: &&ObservedInstance| o.state.is_well();
         Some(NodeView {
             name: name.clone(),
             state: n.presence,
@@ -168,7 +168,7 @@ impl Fleet {
                 .filter(|n| n.presence == Presence::Online);
             observed.is_some_and(|n| {
                 let hash = self.spec_hash_on(w, node.as_str(), n);
-                let runs = |o: &&ObservedInstance| o.state.is_up() && o.spec_hash == hash;
+                let runs = |o: &&ObservedInstance| o.state.is_well() && o.spec_hash == hash;
                 n.observed.get(name).filter(runs).is_some()
             })
         };

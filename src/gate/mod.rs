@@ -59,9 +59,19 @@ impl FleetGate {
             Arc::new(Rights {
                 publish,
                 subscribe,
+                hidden: Vec::new(),
                 unlimited,
             })
         };
+        // What people type into programs, and what those answer, is for nobody but them: neither
+        // orders nor streams nor results reach a token, which may be a viewer's.
+        let between = [Kind::Command, Kind::Stream, Kind::Result];
+        let reading = Arc::new(Rights {
+            publish: Vec::new(),
+            subscribe: vec![below("#")],
+            hidden: between.map(|kind| topics.every(kind)).to_vec(),
+            unlimited: false,
+        });
         FleetGate {
             everything: rights(vec!["#".into()], vec!["#".into()], true),
             joining: rights(
@@ -69,7 +79,7 @@ impl FleetGate {
                 vec![topics.every(Kind::Welcome)],
                 false,
             ),
-            reading: rights(Vec::new(), vec![below("#")], false),
+            reading,
             fleet,
             topics,
             allow_anonymous,
@@ -165,6 +175,7 @@ impl FleetGate {
         Rights {
             publish: says.map(own).collect(),
             subscribe: hears.iter().map(own).collect(),
+            hidden: Vec::new(),
             unlimited: false,
         }
     }
@@ -314,6 +325,10 @@ mod tests {
         });
         let reader = enter(&gate, "x", "token", "secret").unwrap();
         assert!(reader.rights.may_subscribe("fleet/#") && !reader.rights.may_publish("fleet/x"));
+        assert!(reader.rights.may_receive("fleet/state/pi"));
+        for hidden in ["fleet/command/pi", "fleet/stream/pi/web", "fleet/result/pi"] {
+            assert!(!reader.rights.may_receive(hidden), "{hidden}");
+        }
         assert!(enter(&gate, "x", "join", &secret).is_err());
         assert!(enter(&gate, "x", "", "").is_err());
     }

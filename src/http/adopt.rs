@@ -37,6 +37,8 @@ pub(super) async fn unmanaged(
     for one in &mut found {
         // It belongs where it runs, until somebody says otherwise.
         if let Some(workload) = &mut one.workload {
+            // Its braces are its own.
+            *workload = workload.literal();
             workload.placement.nodes = vec![node.clone()];
         }
     }

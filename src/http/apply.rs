@@ -6,7 +6,7 @@ use crate::{
     fleet::{Change, Fleet, InstanceView, Plan, Refusal},
     identity::Role,
     manifest::{self, Source},
-    model::{Desired, InstanceState, Name, Workload},
+    model::{Desired, HealthStatus, InstanceState, Name, Workload},
 };
 use axum::{
     Json,
@@ -96,7 +96,14 @@ pub(super) async fn plan(
     caller.need(Role::Viewer)?;
     let request = body?.0;
     let workloads = workloads(&request)?;
-    Ok(Json(c.fleet().plan(&workloads, request.prune)))
+    let fleet = c.fleet();
+    let plan = fleet.plan(&workloads, request.prune);
+    // What apply would refuse is no plan.
+    fleet
+        .check_order(&workloads, &plan.removed)
+        .and_then(|()| fleet.check_removed(&plan.removed, &workloads))
+        .map_err(AskError::Refused)?;
+    Ok(Json(plan))
 }
 
 #[utoipa::path(post, path = "/api/v1/apply", tag = "apply", request_body = ApplyRequest,
@@ -189,13 +196,27 @@ fn standing(fleet: &Fleet, workloads: &[Name]) -> WaitResponse {
         .filter(|i| workloads.contains(&i.workload))
         .collect();
     let desired = |i: &InstanceView| fleet.workload(i.workload.as_str()).map(|w| w.desired);
-    let done = |i: &InstanceView| match (desired(i), i.state) {
-        (
-            Some(Desired::Running),
-            InstanceState::Running | InstanceState::Completed | InstanceState::Scheduled,
-        ) => i.up_to_date,
-        (Some(Desired::Stopped), InstanceState::Stopped) => true,
-        _ => false,
+    // Whoever wrote a check wants to know that it passes.
+    let checked = |i: &InstanceView| {
+        let w = fleet.workload(i.workload.as_str());
+        w.is_some_and(|w| w.spec.health.is_some())
+    };
+    // What its node has not taken notice of yet, as a restart, is not done.
+    let told = |i: &InstanceView| {
+        let node = i.node.as_ref().and_then(|n| fleet.node(n.as_str()));
+        node.is_none_or(|n| n.observed_generation >= n.generation)
+    };
+    let proven = |i: &InstanceView| !checked(i) || i.health == Some(HealthStatus::Healthy);
+    let done = |i: &InstanceView| {
+        told(i)
+            && match (desired(i), i.state) {
+                (Some(Desired::Running), InstanceState::Running) => i.up_to_date && proven(i),
+                (Some(Desired::Running), InstanceState::Completed | InstanceState::Scheduled) => {
+                    i.up_to_date
+                }
+                (Some(Desired::Stopped), InstanceState::Stopped) => true,
+                _ => false,
+            }
     };
     let stuck = |i: &InstanceView| {
         // Also an old one that goes on because the new one cannot be had.

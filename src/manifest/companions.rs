@@ -89,7 +89,16 @@ impl Companions {
 /// needed.
 pub fn read_beside(source: &mut Source, dir: &Path, variables: &BTreeMap<String, String>) {
     for wanted in wanted_files(source, variables) {
-        if let Some(text) = small_text(&dir.join(&wanted)) {
+        // A link must not lead out of the directory: a manifest may come from anybody.
+        let whole = dir.join(&wanted).canonicalize();
+        let inside = |path: &Path| dir.canonicalize().is_ok_and(|dir| path.starts_with(dir));
+        let Ok(path) = whole
+            .map_err(drop)
+            .and_then(|p| inside(&p).then_some(p).ok_or(()))
+        else {
+            continue;
+        };
+        if let Some(text) = small_text(&path) {
             source.files.insert(wanted, text);
         }
     }

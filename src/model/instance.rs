@@ -97,6 +97,14 @@ impl InstanceState {
         matches!(self, InstanceState::Running | InstanceState::Unhealthy)
     }
 
+    /// It is as it was asked for: it runs, waits for its time, or has done what it was to do.
+    pub fn is_well(self) -> bool {
+        matches!(
+            self,
+            InstanceState::Running | InstanceState::Scheduled | InstanceState::Completed
+        )
+    }
+
     /// It is not as it was asked for, and somebody should look.
     pub fn is_bad(self) -> bool {
         matches!(

@@ -34,9 +34,9 @@ pub use node::{EngineFact, FEATURES, Heartbeat, NodeFacts, Presence};
 pub use run_mode::{MissedRun, Overlap, RunMode, Schedule};
 pub use unmanaged::Unmanaged;
 pub use workload::{
-    ContainerNetwork, ContainerOptions, DEFAULT_MIN_HEALTHY_TIME_MS, Device, Mount, MountSource, Placement,
-    PlacementMode, Port, Protocol, PullPolicy, Requirement, Resources, Restart, RestartPolicy, Run,
-    Strategy, Workload, WorkloadType,
+    ContainerNetwork, ContainerOptions, DEFAULT_MIN_HEALTHY_TIME_MS, Device, Mount, MountSource,
+    Placement, PlacementMode, Port, Protocol, PullPolicy, Requirement, Resources, Restart,
+    RestartPolicy, Run, Strategy, Workload, WorkloadType,
 };
 
 /// Wall-clock time, Unix milliseconds. Never the base of a decision on a node.

@@ -98,6 +98,17 @@ impl Workload {
         found
     }
 
+    /// The same, in which every `{{` is meant as it stands: written as a template that gives it.
+    pub fn literal(&self) -> Workload {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        each_text(&mut value, &mut |text| {
+            if text.contains("{{") {
+                *text = text.replace("{{", "{{ \"{{\" }}");
+            }
+        });
+        serde_json::from_value(value).unwrap_or_else(|_| self.clone())
+    }
+
     /// Every name that it has in a template, and `"` for a quoted text.
     pub fn template_names(&self) -> BTreeSet<String> {
         let names = std::cell::RefCell::new(BTreeSet::new());
@@ -203,6 +214,20 @@ mod tests {
         assert_eq!(fine("{{ env.X }}"), "{{ env.X }}");
         assert_eq!(fine("{{ \"{{ }}\" }}!"), "{{ }}!");
         assert_eq!(fine("no { braces } }}"), "no { braces } }}");
+    }
+
+    #[test]
+    fn what_is_meant_as_it_stands_comes_out_as_it_was() {
+        let run = crate::model::Run::Process {
+            command: vec!["{{ x }}{{{{".into()],
+            user: None,
+            working_dir: None,
+        };
+        let odd = Workload::new("odd".parse().unwrap(), run);
+        let literal = odd.literal();
+        assert_ne!(literal, odd);
+        let environment = |_: &str| None;
+        assert_eq!(literal.fill(&of_environment(&environment)), Ok(odd));
     }
 
     #[test]

@@ -205,7 +205,7 @@ fn decide(instance: &mut Instance, around: &Around<'_>) -> Next {
         instance.reported_runtime = target;
         if desired == Desired::Stopped {
             instance.stop_waits_since_ms = None;
-            return Next::Rest(InstanceState::Stopped, None);
+            return Next::Rest(InstanceState::Stopped, held(instance));
         }
         if let Some((state, reason)) = blind {
             return Next::Rest(state, Some(reason));
@@ -223,7 +223,7 @@ fn decide(instance: &mut Instance, around: &Around<'_>) -> Next {
         (Desired::Stopped, true) => stop(instance, around, waits),
         (Desired::Stopped, false) => {
             instance.stop_waits_since_ms = None;
-            Next::Rest(InstanceState::Stopped, None)
+            Next::Rest(InstanceState::Stopped, held(instance))
         }
         (Desired::Running, runs) => {
             instance.stop_waits_since_ms = None;
@@ -407,4 +407,15 @@ fn answer(instance: &mut Instance, actions: &mut Vec<Action>) {
             result: bad.clone().map_or(Ok(()), Err),
         });
     }
+}
+
+/// Why it is stopped though its assignment says otherwise.
+fn held(instance: &Instance) -> Option<String> {
+    let assigned = instance.assigned.as_ref()?;
+    let by_order = assigned.desired == Desired::Running && instance.held == Some(Desired::Stopped);
+    by_order.then(|| {
+        "stopped by an order to this node; `fleetctl command start`, or `--local start` on the \
+         node, runs it again"
+            .to_owned()
+    })
 }

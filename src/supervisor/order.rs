@@ -25,7 +25,11 @@ pub(super) fn waits_for(instance: &Instance, others: &BTreeMap<Name, Instance>) 
             DependsOn::Healthy => "be healthy",
             DependsOn::Completed => "complete",
         };
-        (!has_come(other, *condition)).then(|| format!("waits for {name} to {far}"))
+        let failed = match other.state {
+            InstanceState::Failed => ", which has failed",
+            _ => "",
+        };
+        (!has_come(other, *condition)).then(|| format!("waits for {name}{failed} to {far}"))
     })
 }
 
@@ -58,7 +62,11 @@ fn has_come(other: &Instance, condition: DependsOn) -> bool {
     match condition {
         DependsOn::Started => known && (other.is_running() || has_run),
         DependsOn::Healthy => known && other.is_running() && health == Some(HealthStatus::Healthy),
-        DependsOn::Completed => other.state == InstanceState::Completed,
+        DependsOn::Completed => {
+            // A schedule's last run counts.
+            let ran = other.state == InstanceState::Scheduled && has_run;
+            other.state == InstanceState::Completed || (ran && other.exit_code == Some(0))
+        }
     }
 }
 

@@ -40,6 +40,7 @@ impl Gatekeeper for Gate {
                 Rights {
                     publish: vec![format!("fleet/+/{id}")],
                     subscribe: vec![format!("fleet/assignment/{id}")],
+                    hidden: Vec::new(),
                     unlimited: false,
                 },
             ),
@@ -48,6 +49,7 @@ impl Gatekeeper for Gate {
                 Rights {
                     publish: all(),
                     subscribe: all(),
+                    hidden: Vec::new(),
                     unlimited: false,
                 },
             ),
@@ -56,6 +58,7 @@ impl Gatekeeper for Gate {
                 Rights {
                     publish: all(),
                     subscribe: all(),
+                    hidden: Vec::new(),
                     unlimited: true,
                 },
             ),

@@ -5,6 +5,7 @@
 //! has a node name of its own, and removes at its end everything that carries it.
 
 mod configured;
+mod ends;
 mod exec;
 mod faults;
 mod fixture;

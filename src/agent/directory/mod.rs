@@ -44,6 +44,8 @@ pub(super) struct Directory {
     /// What ran before this start: nobody knows out of which file. Empty once every file was
     /// right at the same time.
     earlier: Vec<Arc<Workload>>,
+    /// Which directory it was that last had manifests in it.
+    identity: Option<(u64, u64)>,
 }
 
 /// What the directory wants.
@@ -69,6 +71,7 @@ impl Directory {
         Directory {
             good: BTreeMap::new(),
             earlier: instances.map(|i| i.workload.clone()).collect(),
+            identity: None,
         }
     }
 
@@ -81,6 +84,18 @@ impl Directory {
         if !reading.there {
             return taken;
         }
+        // Another directory in its place, with nothing in it: a stick that is not there, or a
+        // synchronisation that has just begun.
+        let runs = !self.good.is_empty() || !self.earlier.is_empty();
+        if reading.files.is_empty() && runs && reading.identity != self.identity {
+            let flaw = Flaw::new("the directory is another one than before, and has no manifest");
+            let flaw = flaw.hint("what ran goes on until there is one in it again");
+            taken
+                .problems
+                .push(Problem::without_place("directory", flaw));
+            return taken;
+        }
+        self.identity = reading.identity;
         let mut chosen = Chosen::new();
         let mut defined: BTreeMap<Name, String> = BTreeMap::new();
         let mut broken: Vec<String> = Vec::new();

@@ -5,6 +5,7 @@ use crate::manifest::{self, Flaw, Manifest, Problem, Problems, Source};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -24,6 +25,8 @@ pub(in crate::agent) struct Reading {
     pub files: Vec<FileRead>,
     /// What is wrong with the directory itself.
     pub problems: Vec<Problem>,
+    /// Which directory it was, by device and inode.
+    pub identity: Option<(u64, u64)>,
 }
 
 /// One manifest.
@@ -80,6 +83,7 @@ pub(in crate::agent) fn read(dir: &Path) -> Reading {
         there: true,
         files: Vec::new(),
         problems: Vec::new(),
+        identity: std::fs::metadata(dir).ok().map(|m| (m.dev(), m.ino())),
     };
     let (paths, more) = match manifest_files(dir) {
         Ok(found) => found,
@@ -131,12 +135,9 @@ pub(in crate::agent) fn read(dir: &Path) -> Reading {
             });
             continue;
         }
-        // A file that was emptied says that there is nothing to run.
-        let read = if source.text.trim().is_empty() {
-            Ok(Vec::new())
-        } else {
-            manifest::parse(&source)
-        };
+        // An empty file is a mistake, as everywhere: it is what a power cut in the middle of a save
+        // leaves. Who wants nothing of it deletes it.
+        let read = manifest::parse(&source);
         reading.files.push(FileRead {
             name,
             read,

@@ -345,7 +345,7 @@ impl Session {
         if session.start != self.session.start {
             let node = &self.node;
             return Err(failed(format!(
-                "the agent on {node} was restarted, and with it ended what it ran"
+                "the agent on {node} was restarted; what it ran may go on there"
             )));
         }
         if session != self.session && presence == Presence::Online {

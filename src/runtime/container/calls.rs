@@ -1,9 +1,11 @@
 //! Single calls that both engines take in Docker's words.
 
-use super::{CALL_LIMIT, START_LIMIT, connect, fault::Fault, limited, stop_seconds};
+use super::{
+    CALL_LIMIT, START_LIMIT, connect, fault::Fault, limited, line::rfc3339_ns, stop_seconds,
+};
 use bollard::{
     models::{
-        ContainerInspectResponse, ContainerUpdateBody, EndpointSettings, ImageConfig,
+        ContainerInspectResponse, ContainerUpdateBody, EndpointSettings, ImageConfig, Network,
         NetworkConnectRequest, NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
     },
     query_parameters::{
@@ -105,10 +107,33 @@ pub(crate) async fn make_network(
         labels: Some(labels),
         ..NetworkCreateRequest::default()
     };
-    match limited(START_LIMIT, engine.create_network(request)).await {
-        Err(fault) if fault.is_network_conflict() => Ok(()),
-        outcome => outcome.map(drop),
+    let made = match limited(START_LIMIT, engine.create_network(request)).await {
+        Err(fault) if fault.is_network_conflict() => return Ok(()),
+        outcome => outcome?.id,
+    };
+    // Older engines make two of the same name for two who ask at once, and then use neither: the
+    // later one goes.
+    let all = limited(
+        CALL_LIMIT,
+        engine.list_networks(None::<ListNetworksOptions>),
+    )
+    .await?;
+    if is_later_twin(&all, name, &made) {
+        limited(START_LIMIT, engine.remove_network(&made)).await?;
     }
+    Ok(())
+}
+
+/// Another network of this name was made before the one with the id `made`.
+fn is_later_twin(all: &[Network], name: &str, made: &str) -> bool {
+    let of_name = all.iter().filter(|n| n.name.as_deref() == Some(name));
+    let age = |network: &Network| {
+        let created = network.created.as_deref().and_then(rfc3339_ns);
+        (created, network.id.clone().unwrap_or_default())
+    };
+    let mut twins: Vec<_> = of_name.map(age).collect();
+    twins.sort_unstable();
+    twins.iter().skip(1).any(|(_, id)| id == made)
 }
 
 /// Connects a container to one more network. Connected already is no fault.
@@ -138,9 +163,12 @@ pub(crate) async fn networks_with(socket: &Path, label: &str) -> Result<Vec<Stri
     let call = engine.list_networks(None::<ListNetworksOptions>);
     let all = limited(CALL_LIMIT, call).await?;
     // Not every version of Podman matches a label without a value.
-    let ours = all
-        .into_iter()
-        .filter(|network| network.labels.iter().any(|labels| labels.contains_key(label)));
+    let ours = all.into_iter().filter(|network| {
+        network
+            .labels
+            .iter()
+            .any(|labels| labels.contains_key(label))
+    });
     Ok(ours.filter_map(|network| network.name).collect())
 }
 
@@ -168,4 +196,32 @@ fn restarts_never(inspected: &ContainerInspectResponse) -> bool {
     let name = policy.and_then(|policy| policy.name);
     use RestartPolicyNameEnum as Is;
     matches!(name, None | Some(Is::EMPTY | Is::NO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_networks_of_one_name_the_later_one_is_too_many() {
+        let network = |name: &str, id: &str, created: &str| Network {
+            name: Some(name.to_owned()),
+            id: Some(id.to_owned()),
+            created: Some(created.to_owned()),
+            ..Network::default()
+        };
+        let all = [
+            network("a", "2", "2026-11-21T00:00:00.12Z"),
+            network("a", "1", "2026-11-21T00:00:00.1234Z"),
+            network("b", "3", "2026-11-21T00:00:00.1Z"),
+        ];
+        for (name, id, expected) in [
+            ("a", "1", true),
+            ("a", "2", false),
+            ("b", "3", false),
+            ("c", "4", false),
+        ] {
+            assert_eq!(is_later_twin(&all, name, id), expected, "{name} {id}");
+        }
+    }
 }

@@ -68,7 +68,8 @@ impl Fault {
 
     /// A network of that name is there.
     pub(crate) fn is_network_conflict(&self) -> bool {
-        self.has_any(&["network"]) && self.has_any(&["already exists", "already used", "name is already"])
+        self.has_any(&["network"])
+            && self.has_any(&["already exists", "already used", "name is already"])
     }
 
     /// It is in that network already.

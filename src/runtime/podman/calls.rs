@@ -1,6 +1,6 @@
 //! Single calls to Podman, and fetching.
 
-use super::{KIND, Podman};
+use super::{KIND, Podman, look};
 use crate::{
     model::{Name, RuntimeKind},
     runtime::{
@@ -75,13 +75,18 @@ impl Podman {
             let Some(status) = self.status_of(&id, &container).await? else {
                 continue;
             };
-            if let FoundStatus::Running { pid: Some(pid), .. } = status {
-                self.pids.note(&id, pid);
-            }
+            let pid = match status {
+                FoundStatus::Running { pid, .. } => pid,
+                _ => None,
+            };
             let labels = container.labels.unwrap_or_default();
             let Some(mut found) = found(&id, &labels, &self.adopted, status, None) else {
                 continue;
             };
+            if let Some(pid) = pid {
+                self.pids.note(&id, pid);
+                self.ends.note(&id, pid);
+            }
             found.health = match self.healthchecks.of(&self.libpod, &id).await {
                 Err(fault) if fault.is_missing_container() => continue,
                 health => health?,
@@ -99,7 +104,7 @@ impl Podman {
     ) -> Result<Option<FoundStatus>, Fault> {
         Ok(match container.state.as_deref().unwrap_or_default() {
             "created" | "configured" | "initialized" => Some(FoundStatus::Created),
-            "running" | "paused" | "stopping" => {
+            status if look::is_running(status) => {
                 let started_s = container.started_at.and_then(|s| u64::try_from(s).ok());
                 Some(running(
                     started_s.map(|s| s.saturating_mul(1000)),
@@ -119,23 +124,19 @@ impl Podman {
         if code == Some(0) {
             return Ok(exited(Some(0), false, None, None));
         }
-        let container = self.libpod.containers().get(id);
-        let inspected = limited(CALL_LIMIT, container.inspect()).await?;
-        let limit = inspected.host_config.and_then(|host| host.memory);
-        let state = inspected.state;
-        let (told, error, code) = match &state {
-            Some(state) => (
-                state.oom_killed.unwrap_or(false),
-                state.error.as_deref(),
-                state.exit_code.or(code),
-            ),
-            None => (false, None, code),
-        };
+        let look = look::at(&self.socket, id).await?;
+        let (limit, state) = (look.memory_limit(), look.state);
+        let (told, code) = (state.out_of_memory, state.exit_code.or(code));
         // Podman 4.3 never tells; from an end by SIGKILL that nobody asked for it can be guessed.
         if !told && code == Some(KILLED) && !self.was_ended_by_us(id) {
             return Ok(FoundStatus::Exited(suspected(limit)));
         }
-        Ok(exited(code.map(i64::from), told, error, limit))
+        Ok(exited(
+            code.map(i64::from),
+            told,
+            state.error.as_deref(),
+            limit,
+        ))
     }
 }
 
@@ -198,7 +199,12 @@ impl Engine for Podman {
         self.forget_end(id);
         match limited(START_LIMIT, self.libpod.containers().get(id).start(None)).await {
             Err(fault) if fault.is_unchanged() => Ok(()),
-            outcome => outcome,
+            outcome => {
+                if outcome.is_ok() {
+                    self.ends.note_start(id);
+                }
+                outcome
+            }
         }
     }
 

@@ -9,16 +9,20 @@
 //! |---|---|
 //! | this one | [`Podman`] and its part of the [`Runtime`] trait |
 //! | [`calls`] | single calls to the engine, and fetching |
+//! | [`ends`] | when a container ends: its process tells it sooner than Podman does |
 //! | [`health`] | the image's HEALTHCHECK, which Podman runs when it is asked to |
 //! | [`logs`] | log lines: from the file where it can be read, from the API otherwise |
 //! | [`k8s_file`] | the format of that file |
+//! | [`look`] | a close look at one container, which makes Podman look as well |
 //!
 //! Podman 4.3 and later; `podman-api` asks for version 4.3.1 of libpod, which all of them speak.
 
 mod calls;
+mod ends;
 mod health;
 mod k8s_file;
 mod logs;
+mod look;
 
 pub use super::pull::{CredentialsError, RegistryCredentials};
 
@@ -73,6 +77,7 @@ pub struct Podman {
     adopted: Adopted,
     networks: Networks,
     pids: Pids,
+    ends: ends::Ends,
     healthchecks: health::Healthchecks,
     /// Handles that were stopped by us: Podman 4.3 does not tell an end for want of memory, and
     /// an exit code of 137 is suspicious only when nobody asked for it.
@@ -105,6 +110,7 @@ impl Podman {
             adopted: Adopted::new(&place),
             networks: Networks::default(),
             pids: Pids::default(),
+            ends: ends::Ends::default(),
             healthchecks: health::Healthchecks::default(),
             ended_by_us: Mutex::default(),
         }
@@ -188,7 +194,7 @@ impl Runtime for Podman {
 
     fn inspect<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Found, RuntimeError>> {
         async move {
-            // A list of one: libpod's inspect adds up the size of the file system each time.
+            // A list of one: what it says of a container is the same as in a list of all.
             let one = ContainerListFilter::Id(handle.into());
             let (found, _) = self.listed(one).await.map_err(|f| plain(KIND, handle, f))?;
             let mut exact = found.into_iter().filter(|found| found.handle == handle);
@@ -302,6 +308,10 @@ impl Runtime for Podman {
     }
 
     fn watch(&self, events: mpsc::Sender<RuntimeEvent>) -> BoxFuture<'_, ()> {
-        watch::watch(self, events).boxed()
+        async move {
+            let ends = ends::watch(self, events.clone());
+            tokio::join!(watch::watch(self, events), ends);
+        }
+        .boxed()
     }
 }

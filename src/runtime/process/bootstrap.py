@@ -59,7 +59,7 @@ def load(name):
         if module_name == missing or module_name.startswith(missing + "."):
             note(
                 "ModuleNotFoundError",
-                f"there is no module `{missing}` on this node; see `path`, `venv` and `working_dir`",
+                f"there is no module `{missing}` on this node; see `python_path`, `venv` and `working_dir`",
             )
         note_exception(error)
     except Exception as error:

@@ -115,6 +115,10 @@ impl InstanceDir {
     /// Writes that it runs. Not forced to the disk: it says nothing about any other boot of the
     /// machine, and a power cut ends this one. That spares the flash and makes a start quick.
     pub fn write_state(&self, state: &State) -> io::Result<()> {
+        let written = self.write("state.json", state, false);
+        if written.is_ok() || std::fs::remove_file(self.path.join(".room")).is_err() {
+            return written;
+        }
         self.write("state.json", state, false)
     }
 
@@ -135,9 +139,10 @@ impl InstanceDir {
         written
     }
 
-    /// Takes a block of the disk that [`InstanceDir::write_ending`] can use.
-    pub fn keep_room(&self) {
-        let _ = std::fs::write(self.path.join(".room"), ROOM);
+    /// Takes a block of the disk that [`InstanceDir::write_state`] and
+    /// [`InstanceDir::write_ending`] can use.
+    pub fn keep_room(&self) -> io::Result<()> {
+        std::fs::write(self.path.join(".room"), ROOM)
     }
 
     /// Makes the file into which a callable writes its error, writable for `owner` where the
@@ -283,7 +288,7 @@ mod tests {
     fn the_room_for_an_ending_goes_with_it() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let dir = InstanceDir::new(root.path().to_owned());
-        dir.keep_room();
+        dir.keep_room().unwrap();
         assert!(root.path().join(".room").exists());
         dir.write_ending(&Ending::now(End::Code(0), None))
             .expect("written");

@@ -38,7 +38,7 @@ mod operate;
 mod placed;
 mod process_id;
 mod program;
-mod readable;
+pub(super) mod readable;
 mod record;
 mod shim;
 mod spawn;

@@ -7,7 +7,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 ///
 /// # Errors
 /// The runtime takes no more descriptors.
-pub(super) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(in crate::runtime) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     register(fd, Interest::READABLE)
 }
 

@@ -160,7 +160,9 @@ fn plain(workload: &Workload, there: &Workload) -> Workload {
         }
         options.networks.sort_by(|a, b| a.name.cmp(&b.name));
         // Said again with every container, and of no account where it has all privileges.
-        options.security_opt.retain(|option| option != "label=disable");
+        options
+            .security_opt
+            .retain(|option| option != "label=disable");
         options.security_opt.sort();
         for list in [&mut options.cap_add, &mut options.cap_drop] {
             for name in list.iter_mut() {

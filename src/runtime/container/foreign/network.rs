@@ -1,7 +1,9 @@
 //! Networks and published ports of a container.
 
 use crate::model::{ContainerNetwork, Port, Protocol};
-use bollard::models::{ContainerInspectResponse, EndpointSettings, HostConfig, PortBinding, PortMap};
+use bollard::models::{
+    ContainerInspectResponse, EndpointSettings, HostConfig, PortBinding, PortMap,
+};
 
 /// Names of the networks that engines use unasked.
 const USUAL: [&str; 5] = ["bridge", "default", "podman", "slirp4netns", "pasta"];
@@ -51,7 +53,10 @@ pub(super) fn network(
         })
         .collect();
     match networks.as_slice() {
-        [] => (Some(mode).filter(|mode| !mode.is_empty() && !is_usual(mode)), networks),
+        [] => (
+            Some(mode).filter(|mode| !mode.is_empty() && !is_usual(mode)),
+            networks,
+        ),
         [only] if only.aliases.is_empty() => (Some(only.name.clone()), Vec::new()),
         _ => (None, networks),
     }

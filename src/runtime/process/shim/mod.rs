@@ -100,7 +100,16 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
     // Before the program starts, or its end could be missed.
     let signals = Signals::new()?;
     let cgroup = std::env::var_os(CGROUP_VARIABLE).map(PathBuf::from);
-    let mut program = match child::start(dir, cgroup) {
+    // A program whose state could not be written down would have to be killed at once: then it is
+    // rather not begun.
+    let started = dir
+        .keep_room()
+        .map_err(|error| NotStarted {
+            message: format!("its state cannot be written down, so it is not started: {error}"),
+            may_pass: true,
+        })
+        .and_then(|()| child::start(dir, cgroup));
+    let mut program = match started {
         Ok(program) => program,
         Err(NotStarted { message, may_pass }) => {
             let ending = Ending::now(End::NotStarted { may_pass }, Some(message));
@@ -119,7 +128,7 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
         return Err(error);
     }
     tell(answer::RUNS);
-    dir.keep_room();
+    let _ = dir.keep_room();
 
     let end = look_after(dir, &mut program, &signals);
     let ending = child::ending(dir, &program, end, out_of_memory_kills() > kills_before);
