@@ -201,10 +201,12 @@ fn standing(fleet: &Fleet, workloads: &[Name]) -> WaitResponse {
         let w = fleet.workload(i.workload.as_str());
         w.is_some_and(|w| w.spec.health.is_some())
     };
-    // What its node has not taken notice of yet, as a restart, is not done.
+    // A restart that its node has not taken notice of yet is not done, though it runs.
     let told = |i: &InstanceView| {
+        let w = fleet.workload(i.workload.as_str());
+        let restarted = w.is_some_and(|w| w.restart_count > 0 && w.desired == Desired::Running);
         let node = i.node.as_ref().and_then(|n| fleet.node(n.as_str()));
-        node.is_none_or(|n| n.observed_generation >= n.generation)
+        !restarted || node.is_none_or(|n| n.observed_generation >= n.generation)
     };
     let proven = |i: &InstanceView| !checked(i) || i.health == Some(HealthStatus::Healthy);
     let done = |i: &InstanceView| {

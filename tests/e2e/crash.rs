@@ -23,7 +23,8 @@ fn slows_only_itself(engine: &str) {
         assert!(reason.contains(word), "{word} in {shown}");
     }
     assert_eq!(shown["exit_code"], 1, "{shown}");
-    fleet.wait_event("crash_loop", "broken", &["times in a row", "exit code 1"]);
+    // Told once for the whole row, with whatever went wrong at its third failure.
+    fleet.wait_event("crash_loop", "broken", &["times in a row"]);
     let table = fleet.cli(["ps"]).done().out;
     assert!(table.contains("broken"), "{table}");
     wait_until("its node counts it as failed", || {
