@@ -211,7 +211,7 @@ impl InstanceDir {
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        let file = File::open(self.path.join(name)).ok()?;
+        let file = open_quietly(&self.path.join(name)).ok()?;
         let mut bytes = Vec::new();
         file.take(RECORD_MAX).read_to_end(&mut bytes).ok()?;
         match serde_json::from_slice(&bytes) {
@@ -253,6 +253,19 @@ impl InstanceDir {
             File::open(&self.path)?.sync_all()?;
         }
         Ok(())
+    }
+}
+
+/// For reading, without the time of the access being written to the disk: records are read once a
+/// minute, and each would cost a block of flash a day. Only an owner (or root) may ask for that.
+fn open_quietly(path: &Path) -> io::Result<File> {
+    let quiet = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOATIME)
+        .open(path);
+    match quiet {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path),
+        other => other,
     }
 }
 
