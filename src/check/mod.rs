@@ -9,13 +9,15 @@
 //! | `machine` | kernel, page size, cgroups, clock, memory, temperature, under-voltage |
 //! | `disk` | space, inodes, read-only file systems, wear of flash |
 //! | `engine` | Docker and Podman: do they answer, what are they set to |
-//! | `network` | names, brokers, TLS |
+//! | `names` | name servers |
+//! | `network` | brokers, their names, TLS |
 //!
 //! What is looked at comes from a [`Root`], so that each verdict is tested on made-up machines.
 
 mod disk;
 mod engine;
 mod machine;
+mod names;
 mod network;
 
 use crate::config::AgentConfig;
@@ -123,6 +125,7 @@ pub async fn run(config: &AgentConfig) -> Vec<Finding> {
     all.extend(machine::clock());
     all.extend(disk::findings(&root, Path::new(&config.common.data_dir)));
     all.extend(engine::findings(config).await);
+    all.push(names::finding(&root).await);
     all.extend(network::findings(&config.common.data_dir).await);
     all
 }

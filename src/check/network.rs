@@ -55,14 +55,14 @@ async fn one(broker: BrokerAddress) -> Finding {
         Ok(Ok(addresses)) => addresses.collect(),
         Ok(Err(error)) => {
             return Finding::error(
-                "dns",
+                "broker-name",
                 format!("the broker's name {host} has no address: {error}"),
                 "look at /etc/resolv.conf, or join by the control host's address",
             );
         }
         Err(_) => {
             return Finding::error(
-                "dns",
+                "broker-name",
                 format!("nobody says which address {host} has"),
                 "look at /etc/resolv.conf and at the cable",
             );
