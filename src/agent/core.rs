@@ -111,6 +111,11 @@ impl Core {
             core.latest = Some(assignment.clone());
             core.step(Input::Assigned(assignment));
         }
+        // At once: the streams of events take their time to stand, and boards start after power
+        // cuts.
+        for kind in core.engines.kinds() {
+            core.list(kind);
+        }
         Ok(core)
     }
 
@@ -174,9 +179,19 @@ impl Core {
             self.step(Input::RuntimeFound(kind));
         }
         for kind in self.engines.kinds() {
-            self.engines.list(kind);
+            self.list(kind);
             self.engines.discover(kind);
         }
+    }
+
+    fn list(&mut self, kind: RuntimeKind) {
+        let as_of = self.supervisor.begin_look();
+        self.engines.list(kind, as_of);
+    }
+
+    fn look(&mut self, kind: RuntimeKind, handle: String) {
+        let as_of = self.supervisor.begin_look();
+        self.engines.look(kind, as_of, handle);
     }
 
     /// When [`Input::Tick`] is due.
@@ -206,10 +221,10 @@ impl Core {
         match reply {
             Reply::Event(kind, RuntimeEvent::Connected) => {
                 self.engines.ask_version(kind);
-                self.engines.list(kind);
+                self.list(kind);
                 self.engines.discover(kind);
             }
-            Reply::Event(kind, RuntimeEvent::Changed { handle }) => self.engines.look(kind, handle),
+            Reply::Event(kind, RuntimeEvent::Changed { handle }) => self.look(kind, handle),
             Reply::Event(kind, RuntimeEvent::Disconnected { reason }) => {
                 self.engine_lost(kind, reason);
             }
@@ -219,14 +234,25 @@ impl Core {
                 }
                 self.said.push(Said::EnginesChanged);
             }
-            Reply::Listed(runtime, Ok(found)) => self.step(Input::Listed { runtime, found }),
-            Reply::Listed(kind, Err(error)) => {
+            Reply::Listed(runtime, as_of, Ok(found)) => self.step(Input::Listed {
+                runtime,
+                as_of,
+                found,
+            }),
+            Reply::Listed(kind, _, Err(error)) => {
                 self.engine_lost(kind, error.to_string());
                 self.engines.list_later(kind);
             }
-            Reply::Retry(kind) => self.engines.retry(kind),
-            Reply::Looked(runtime, _, Ok(found)) => self.step(Input::Observed { runtime, found }),
-            Reply::Looked(runtime, handle, Err(RuntimeError::NotFound(_))) => {
+            Reply::Retry(kind) => {
+                self.engines.retry(kind);
+                self.list(kind);
+            }
+            Reply::Looked(runtime, as_of, _, Ok(found)) => self.step(Input::Observed {
+                runtime,
+                as_of,
+                found,
+            }),
+            Reply::Looked(runtime, _, handle, Err(RuntimeError::NotFound(_))) => {
                 self.step(Input::Gone { runtime, handle });
             }
             // The engine is in trouble; its events or the next listing will tell.
@@ -258,7 +284,7 @@ impl Core {
                 self.step(Input::Finished { operation, outcome });
                 // Where the engine answers after all, the listing says so at once.
                 if let Some(kind) = unreachable {
-                    self.engines.list(kind);
+                    self.list(kind);
                 }
             }
         }
@@ -288,7 +314,7 @@ impl Core {
             match action {
                 Action::Report => self.said.push(Said::StateChanged),
                 Action::Cancel { operation } => self.engines.give_up(operation),
-                Action::Inspect { runtime, handle } => self.engines.look(runtime, handle),
+                Action::Inspect { runtime, handle } => self.look(runtime, handle),
                 Action::Remember(memory) => {
                     self.memory.supervisor = memory;
                     if let Err(error) = self.keep_memory() {

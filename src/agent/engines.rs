@@ -11,7 +11,7 @@ use crate::{
         CredentialsError, Found, Launch, Progress, RegistryCredentials, Runtime, RuntimeError,
         RuntimeEvent, docker::Docker, podman::Podman, process::Processes,
     },
-    supervisor::{Action, OpOutcome, OperationId},
+    supervisor::{Action, Moment, OpOutcome, OperationId},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,11 +34,11 @@ pub(super) enum Reply {
     /// A runtime's own word.
     Event(RuntimeKind, RuntimeEvent),
     /// Everything that it has.
-    Listed(RuntimeKind, Result<Vec<Found>, RuntimeError>),
+    Listed(RuntimeKind, Moment, Result<Vec<Found>, RuntimeError>),
     /// It is time to ask an engine again that did not answer.
     Retry(RuntimeKind),
     /// One that was looked at.
-    Looked(RuntimeKind, String, Result<Found, RuntimeError>),
+    Looked(RuntimeKind, Moment, String, Result<Found, RuntimeError>),
     /// Containers of others that want to be announced.
     Discovered(RuntimeKind, Vec<Unmanaged>),
     /// A health check has answered.
@@ -134,9 +134,7 @@ impl Engines {
     fn add(&mut self, runtime: Arc<dyn Runtime>) {
         let kind = runtime.kind();
         self.runtimes.insert(kind, runtime.clone());
-        // At once: the stream of events takes its time to stand, and boards start after power cuts.
         self.ask_version(kind);
-        self.list(kind);
         let replies = self.replies.clone();
         tokio::spawn(async move {
             let (events, mut queue) = mpsc::channel(64);
@@ -190,9 +188,9 @@ impl Engines {
     }
 
     /// Asks a runtime for everything that it has.
-    pub(super) fn list(&self, kind: RuntimeKind) {
-        self.ask(kind, |runtime, node| async move {
-            Reply::Listed(kind, runtime.list(&node).await)
+    pub(super) fn list(&self, kind: RuntimeKind, as_of: Moment) {
+        self.ask(kind, move |runtime, node| async move {
+            Reply::Listed(kind, as_of, runtime.list(&node).await)
         });
     }
 
@@ -248,11 +246,10 @@ impl Engines {
         });
     }
 
-    /// The while is over.
+    /// The while is over; it is to be listed now.
     pub(super) fn retry(&mut self, kind: RuntimeKind) {
         self.retrying.remove(&kind);
         self.ask_version(kind);
-        self.list(kind);
     }
 
     /// Asks a runtime for its version.
@@ -263,10 +260,10 @@ impl Engines {
     }
 
     /// Looks at one instance.
-    pub(super) fn look(&self, kind: RuntimeKind, handle: String) {
-        self.ask(kind, |runtime, _| async move {
+    pub(super) fn look(&self, kind: RuntimeKind, as_of: Moment, handle: String) {
+        self.ask(kind, move |runtime, _| async move {
             let found = runtime.inspect(&handle).await;
-            Reply::Looked(kind, handle, found)
+            Reply::Looked(kind, as_of, handle, found)
         });
     }
 

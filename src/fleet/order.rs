@@ -1,10 +1,7 @@
 //! `depends_on`, over the whole fleet: nothing may wait for itself, or for what there is not.
 
 use super::{Fleet, Refusal};
-use crate::{
-    manifest::order::cycle,
-    model::{Name, Workload},
-};
+use crate::model::{Name, Workload, cycle};
 use std::collections::BTreeMap;
 
 impl Fleet {

@@ -16,6 +16,7 @@ mod health;
 mod instance;
 mod name;
 mod node;
+mod order;
 mod run_mode;
 pub mod template;
 mod unmanaged;
@@ -31,6 +32,7 @@ pub use health::{Health, HealthCheck, HealthStatus, OnUnhealthy};
 pub use instance::{InstanceState, LogLine, LogStream, ObservedInstance, RuntimeKind};
 pub use name::{Name, NameError};
 pub use node::{EngineFact, FEATURES, Heartbeat, NodeFacts, Presence};
+pub(crate) use order::cycle;
 pub use run_mode::{MissedRun, Overlap, RunMode, Schedule};
 pub use unmanaged::Unmanaged;
 pub use workload::{

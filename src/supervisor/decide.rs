@@ -174,7 +174,7 @@ fn decide(instance: &mut Instance, around: &Around<'_>) -> Next {
     let runtimes = around.runtimes;
     // What is under a runtime that cannot be seen is not touched.
     let seen_in = instance.current.as_ref().map(|c| c.runtime);
-    if let Some(Runtime::Lost(reason)) = seen_in.and_then(|r| runtimes.get(&r)) {
+    if let Some(Runtime::Lost { why: reason, .. }) = seen_in.and_then(|r| runtimes.get(&r)) {
         return Next::Rest(InstanceState::Unknown, Some(reason.clone()));
     }
     if !around.assigned {
@@ -197,7 +197,7 @@ fn decide(instance: &mut Instance, around: &Around<'_>) -> Next {
     };
     let blind = match runtimes.get(&target) {
         None => Some((InstanceState::Failed, format!("this node has no {target}"))),
-        Some(Runtime::Lost(reason)) => Some((InstanceState::Unknown, reason.clone())),
+        Some(Runtime::Lost { why: reason, .. }) => Some((InstanceState::Unknown, reason.clone())),
         Some(Runtime::Unlisted) => Some((InstanceState::Pending, format!("waits for {target}"))),
         Some(Runtime::Listed) => None,
     };

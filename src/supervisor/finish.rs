@@ -20,6 +20,7 @@ impl Supervisor {
         outcome: OpOutcome,
         actions: &mut Vec<Action>,
     ) {
+        let ended = self.begin_look();
         let mut instances = self.instances.values_mut();
         let ours = |i: &&mut Instance| i.operation.as_ref().is_some_and(|o| o.id == operation);
         let Some(instance) = instances.find(ours) else {
@@ -28,6 +29,7 @@ impl Supervisor {
         let Some(op) = instance.operation.take() else {
             return;
         };
+        instance.known_as_of = ended;
         instance.changed |= instance.progress.take().is_some();
         // A change that came meanwhile is not to wait for what became of the one before.
         let assigned = instance.assigned.as_ref();

@@ -59,6 +59,10 @@ pub struct Held {
 /// Tells operations apart.
 pub type OperationId = u64;
 
+/// Where something lies in the order in which looks begin and operations end; see
+/// [`super::Supervisor::begin_look`].
+pub type Moment = u64;
+
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
@@ -71,6 +75,8 @@ pub enum Input {
     Listed {
         /// Which runtime.
         runtime: RuntimeKind,
+        /// When the look began.
+        as_of: Moment,
         /// All of it.
         found: Vec<Found>,
     },
@@ -78,6 +84,8 @@ pub enum Input {
     Observed {
         /// In which runtime.
         runtime: RuntimeKind,
+        /// When the look began.
+        as_of: Moment,
         /// How it is.
         found: Found,
     },

@@ -1,6 +1,6 @@
 //! What the supervisor knows of one instance.
 
-use super::{LocalOrder, Now, OperationId, RunRecord, health::Monitor, runs::Runs};
+use super::{LocalOrder, Moment, Now, OperationId, RunRecord, health::Monitor, runs::Runs};
 use crate::{
     model::{AssignedInstance, Desired, InstanceState, Name, Restart, Run, RuntimeKind, Workload},
     runtime::{Exit, ImageHealth},
@@ -27,6 +27,9 @@ pub(super) struct Instance {
     pub prepared: bool,
     /// Something happened to it while an operation was under way.
     pub look_again: bool,
+    /// When its last operation ended, or the look began that told of it last: an answer to an
+    /// earlier look is of the past.
+    pub known_as_of: Moment,
 
     // Why it waits, and until when.
     /// Starts in a row that failed or did not last.
@@ -203,6 +206,7 @@ impl Instance {
             operation: None,
             prepared: false,
             look_again: false,
+            known_as_of: 0,
             failures: 0,
             crash_told: false,
             delay_ms: 0,

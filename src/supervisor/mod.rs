@@ -53,6 +53,9 @@
 //! - what runs already waits for nobody; what is to start waits for what it depends on, and what is
 //!   to stop for those that depend on it, no longer than their own stop may take;
 //! - the disk is written only when what must outlive the agent has changed;
+//! - a look that began before an operation ended says nothing of what that operation left: answers
+//!   come late on a loaded board, and a container that was seen before its start is not to be
+//!   started twice. It is looked at again;
 //! - while a runtime cannot be reached its instances are `unknown`, and nothing is done to them.
 
 mod assign;
@@ -76,7 +79,9 @@ mod tests;
 mod timetable;
 
 pub use backoff::Backoff;
-pub use input::{Action, Held, Input, LocalOrder, Memory, Now, OpOutcome, OperationId, RunRecord};
+pub use input::{
+    Action, Held, Input, LocalOrder, Memory, Moment, Now, OpOutcome, OperationId, RunRecord,
+};
 
 use crate::model::{Name, RuntimeKind};
 use instance::{Instance, OperationKind};
@@ -97,6 +102,8 @@ pub struct Supervisor {
     /// It has changed since it was told last.
     remember: bool,
     next_operation: OperationId,
+    /// The last in the order of looks and ends of operations.
+    moment: Moment,
     random: Backoff,
     /// Something that is reported has changed since it was reported last.
     changed: bool,
@@ -109,8 +116,13 @@ enum Runtime {
     Unlisted,
     /// They have.
     Listed,
-    /// It cannot be reached, and why.
-    Lost(String),
+    /// It cannot be reached.
+    Lost {
+        /// One sentence.
+        why: String,
+        /// A look that began earlier does not tell how it is now.
+        at: Moment,
+    },
 }
 
 impl Supervisor {
@@ -131,6 +143,7 @@ impl Supervisor {
             memory,
             remember: false,
             next_operation: 1,
+            moment: 0,
             random: Backoff::new(seed),
             changed: true,
         }
@@ -158,8 +171,16 @@ impl Supervisor {
             Input::RuntimeFound(runtime) => {
                 self.runtimes.entry(runtime).or_insert(Runtime::Unlisted);
             }
-            Input::Listed { runtime, found } => self.listed(now, runtime, found),
-            Input::Observed { runtime, found } => self.observed(now, runtime, found),
+            Input::Listed {
+                runtime,
+                as_of,
+                found,
+            } => self.listed(now, runtime, as_of, found, actions),
+            Input::Observed {
+                runtime,
+                as_of,
+                found,
+            } => self.observed(now, runtime, as_of, found, actions),
             Input::Gone { runtime, handle } => self.gone(runtime, &handle),
             Input::RuntimeLost { runtime, reason } => self.lost(now, runtime, reason),
             Input::Progressed {
@@ -184,6 +205,13 @@ impl Supervisor {
             }
             Input::Tick => {}
         }
+    }
+
+    /// To be called when a look at a runtime, or at one of its instances, begins; its answer says
+    /// with this as of when it is.
+    pub fn begin_look(&mut self) -> Moment {
+        self.moment += 1;
+        self.moment
     }
 
     /// When [`Input::Tick`] is due, in the milliseconds of [`Now::mono_ms`].

@@ -1,7 +1,7 @@
 //! Inputs that say how things are: what runtimes have, and how far operations have come.
 
 use super::{
-    Now, OperationId, Runtime, Supervisor,
+    Action, Moment, Now, OperationId, Runtime, Supervisor,
     instance::{Current, Instance, OperationKind, Status},
     runs::Seen,
 };
@@ -13,14 +13,21 @@ use std::collections::BTreeMap;
 
 impl Supervisor {
     /// A runtime told everything that it has.
-    pub(super) fn listed(&mut self, now: Now, runtime: RuntimeKind, found: Vec<Found>) {
-        let back = matches!(
-            self.runtimes.insert(runtime, Runtime::Listed),
-            Some(Runtime::Lost(_))
-        );
-        if back {
-            self.changed = true;
+    pub(super) fn listed(
+        &mut self,
+        now: Now,
+        runtime: RuntimeKind,
+        as_of: Moment,
+        found: Vec<Found>,
+        actions: &mut Vec<Action>,
+    ) {
+        match self.runtimes.get(&runtime) {
+            // Another listing follows once it answers again.
+            Some(Runtime::Lost { at, .. }) if as_of < *at => return,
+            Some(Runtime::Lost { .. }) => self.changed = true,
+            _ => {}
         }
+        self.runtimes.insert(runtime, Runtime::Listed);
         let mut by_workload: BTreeMap<Name, Vec<Found>> = BTreeMap::new();
         for f in found {
             by_workload.entry(f.workload.clone()).or_default().push(f);
@@ -40,6 +47,9 @@ impl Supervisor {
                 .is_some_and(|o| o.runtime == runtime)
             {
                 instance.look_again = true;
+                continue;
+            }
+            if instance.knows_better(as_of, actions) {
                 continue;
             }
             let wanted = instance.assigned.as_ref().map(|a| a.spec_hash.as_str());
@@ -65,7 +75,14 @@ impl Supervisor {
     }
 
     /// One instance was looked at.
-    pub(super) fn observed(&mut self, now: Now, runtime: RuntimeKind, found: Found) {
+    pub(super) fn observed(
+        &mut self,
+        now: Now,
+        runtime: RuntimeKind,
+        as_of: Moment,
+        found: Found,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(instance) = self.instances.get_mut(&found.workload) else {
             return;
         };
@@ -74,7 +91,7 @@ impl Supervisor {
             return;
         }
         let ours = |c: &Current| c.runtime == runtime && c.handle == found.handle;
-        if instance.current.as_ref().is_some_and(ours) {
+        if instance.current.as_ref().is_some_and(ours) && !instance.knows_better(as_of, actions) {
             instance.adopt(now, runtime, found);
         }
     }
@@ -98,7 +115,9 @@ impl Supervisor {
 
     /// A runtime cannot be reached.
     pub(super) fn lost(&mut self, now: Now, runtime: RuntimeKind, reason: String) {
-        self.runtimes.insert(runtime, Runtime::Lost(reason));
+        let at = self.begin_look();
+        let lost = Runtime::Lost { why: reason, at };
+        self.runtimes.insert(runtime, lost);
         self.changed = true;
         for instance in self.instances.values_mut() {
             let here = instance
@@ -148,6 +167,21 @@ impl Supervisor {
 }
 
 impl Instance {
+    /// A look that began then is older than what is known; what is there is looked at again. Else
+    /// what it tells is known from now on.
+    fn knows_better(&mut self, as_of: Moment, actions: &mut Vec<Action>) -> bool {
+        let stale = as_of < self.known_as_of;
+        if !stale {
+            self.known_as_of = as_of;
+        } else if let Some(current) = &self.current {
+            actions.push(Action::Inspect {
+                runtime: current.runtime,
+                handle: current.handle.clone(),
+            });
+        }
+        stale
+    }
+
     /// What a runtime has of it, as its runs see it.
     pub(super) fn seen(&self) -> Seen {
         match self.current.as_ref().map(|c| &c.status) {

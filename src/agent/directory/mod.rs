@@ -28,8 +28,8 @@ pub(super) use watch::{Debounce, watch};
 
 use crate::{
     contract::MAX_INSTANCES,
-    manifest::{Flaw, Problem, order::cycle},
-    model::{AssignedInstance, Assignment, Desired, Name, Workload},
+    manifest::{Flaw, Problem},
+    model::{AssignedInstance, Assignment, Desired, Name, Workload, cycle},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -61,16 +61,47 @@ pub(crate) fn running(started_ms: Option<UnixMs>, pid: Option<i64>) -> FoundStat
     }
 }
 
+/// What an engine says of an end.
+#[derive(Debug, Default)]
+pub(crate) struct Ended<'a> {
+    pub(crate) code: Option<i64>,
+    /// The engine says so. Podman 4.3 never does, Docker 20.10 not always.
+    pub(crate) out_of_memory: bool,
+    /// Why it could not be started; mostly empty.
+    pub(crate) error: Option<&'a str>,
+    /// In bytes; 0 where there is none.
+    pub(crate) memory_limit: Option<i64>,
+    /// It was asked for here.
+    pub(crate) by_us: bool,
+}
+
+/// SIGKILL, by us, by somebody, or by the kernel.
+const KILLED: i64 = 137;
+
 /// Ended.
-pub(crate) fn exited(
-    code: Option<i64>,
-    out_of_memory: bool,
-    error: Option<&str>,
-    memory_limit: Option<i64>,
-) -> FoundStatus {
-    let message = match (error.filter(|e| !e.is_empty()), out_of_memory) {
+pub(crate) fn exited(ended: Ended<'_>) -> FoundStatus {
+    let Ended {
+        code,
+        out_of_memory,
+        error,
+        ..
+    } = ended;
+    let limit = ended.memory_limit.filter(|limit| *limit > 0);
+    let error = error.filter(|e| !e.is_empty());
+    // What no engine tells can be guessed from an end by SIGKILL that nobody asked for.
+    let guessed = !out_of_memory && error.is_none() && code == Some(KILLED) && !ended.by_us;
+    let message = match (error, out_of_memory) {
         (Some(error), _) => Some(super::sentence::shortened(error)),
-        (None, true) => Some(match memory_limit.filter(|limit| *limit > 0) {
+        (None, false) if guessed => Some(match limit {
+            Some(limit) => format!(
+                "it was killed (SIGKILL), and that it wanted more than {} of memory is suspected",
+                mib(limit)
+            ),
+            None => "it was killed (SIGKILL) by somebody, or by the kernel for want of memory on \
+                     this node"
+                .to_owned(),
+        }),
+        (None, true) => Some(match limit {
             Some(limit) => {
                 format!(
                     "the kernel ended it: it wanted more than {} of memory",
@@ -83,7 +114,7 @@ pub(crate) fn exited(
     };
     FoundStatus::Exited(Exit {
         code: code.and_then(|code| i32::try_from(code).ok()),
-        out_of_memory,
+        out_of_memory: out_of_memory || (guessed && limit.is_some()),
         message,
         detail: None,
     })
@@ -101,6 +132,27 @@ pub(crate) fn mib(bytes: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kill_that_nobody_asked_for_is_suspicious_under_a_limit() {
+        let killed = |memory_limit, by_us| {
+            let FoundStatus::Exited(exit) = exited(Ended {
+                code: Some(KILLED),
+                memory_limit,
+                by_us,
+                ..Ended::default()
+            }) else {
+                panic!("it has ended")
+            };
+            exit
+        };
+        let exit = killed(Some(16 << 20), false);
+        assert!(exit.out_of_memory);
+        assert!(exit.message.unwrap().contains("suspected"));
+        assert!(!killed(Some(0), false).out_of_memory);
+        let asked_for = killed(Some(16 << 20), true);
+        assert!(!asked_for.out_of_memory && asked_for.message.is_none());
+    }
 
     #[test]
     fn containers_of_others_are_not_ours() {
@@ -154,7 +206,13 @@ mod tests {
 
     #[test]
     fn an_end_for_want_of_memory_says_so() {
-        let FoundStatus::Exited(exit) = exited(Some(137), true, Some(""), Some(64 << 20)) else {
+        let FoundStatus::Exited(exit) = exited(Ended {
+            code: Some(KILLED),
+            out_of_memory: true,
+            error: Some(""),
+            memory_limit: Some(64 << 20),
+            by_us: false,
+        }) else {
             panic!("not exited");
         };
         assert_eq!(exit.code, Some(137));

@@ -13,6 +13,7 @@
 //! | [`fault`] | what an engine answered when it did not do it |
 //! | [`sentence`] | a fault as a sentence for people |
 //! | [`found`] | an engine's container as [`Found`](super::Found) |
+//! | [`ended_by_us`] | which ends were asked for here |
 //! | [`pids`] | which process a container's first one is, for reading its use of the machine |
 //! | [`line`] | an engine's log lines as [`LogLine`](crate::model::LogLine) |
 //! | [`watch`] | the stream of events, for ever |
@@ -23,6 +24,7 @@
 pub(crate) mod adopted;
 pub(crate) mod body;
 pub(crate) mod calls;
+pub(crate) mod ended_by_us;
 pub(crate) mod exec;
 pub(crate) mod fault;
 pub(crate) mod foreign;

@@ -11,7 +11,7 @@ use crate::{
             calls as compat, connect,
             fault::Fault,
             foreign::{LABEL_DISCOVER, Listed},
-            found::{exited, found, running, told_health},
+            found::{Ended, exited, found, running, told_health},
             launch::{Engine, Named, Prepared},
             limited,
             line::rfc3339_ns,
@@ -59,12 +59,13 @@ impl Docker {
                 let started_ns = state.started_at.as_deref().and_then(rfc3339_ns);
                 running(started_ns.map(|ns| ns / 1_000_000), state.pid)
             }
-            Some(Is::EXITED) => exited(
-                state.exit_code,
-                state.oom_killed.unwrap_or(false),
-                state.error.as_deref(),
-                limit,
-            ),
+            Some(Is::EXITED) => exited(Ended {
+                code: state.exit_code,
+                out_of_memory: state.oom_killed.unwrap_or(false),
+                error: state.error.as_deref(),
+                memory_limit: limit,
+                by_us: self.ended_by_us.has(handle),
+            }),
             _ => return Ok(None),
         };
         let id = inspected.id.as_deref().unwrap_or(handle);
@@ -175,6 +176,7 @@ impl Engine for Docker {
     }
 
     async fn start_made(&self, id: &str) -> Result<(), Fault> {
+        self.ended_by_us.forget(id);
         let docker = connect(&self.socket)?;
         let call = docker.start_container(id, None::<StartContainerOptions>);
         match limited(START_LIMIT, call).await {
@@ -197,6 +199,7 @@ impl Engine for Docker {
     }
 
     async fn end(&self, id: &str, timeout_ms: u64) -> Result<(), Fault> {
+        self.ended_by_us.note(id);
         compat::stop(&self.socket, id, timeout_ms).await
     }
 
@@ -225,6 +228,7 @@ impl Engine for Docker {
     }
 
     async fn discard(&self, id: &str, volumes: bool) -> Result<(), Fault> {
+        self.ended_by_us.note(id);
         let docker = connect(&self.socket)?;
         // `v` removes unnamed volumes only; named ones stay.
         let options = RemoveContainerOptionsBuilder::new()
@@ -232,7 +236,7 @@ impl Engine for Docker {
             .v(volumes)
             .build();
         let call = docker.remove_container(id, Some(options));
-        match limited(START_LIMIT, call).await {
+        let outcome = match limited(START_LIMIT, call).await {
             Err(fault) if fault.is_missing_container() => Ok(()),
             Err(fault) if fault.is_being_removed() => {
                 let gone = async {
@@ -244,7 +248,11 @@ impl Engine for Docker {
                 limited(CALL_LIMIT, gone).await
             }
             outcome => outcome,
+        };
+        if outcome.is_ok() {
+            self.ended_by_us.forget(id);
         }
+        outcome
     }
 
     async fn fetch(

@@ -20,7 +20,9 @@ use super::{
     container::{
         CALL_LIMIT,
         adopted::Adopted,
-        calls as compat, connect, exec,
+        calls as compat, connect,
+        ended_by_us::EndedByUs,
+        exec,
         fault::Fault,
         foreign,
         found::told_health,
@@ -61,6 +63,7 @@ pub struct Docker {
     adopted: Adopted,
     networks: Networks,
     pids: Pids,
+    ended_by_us: EndedByUs,
 }
 
 impl Docker {
@@ -82,6 +85,7 @@ impl Docker {
             adopted: Adopted::new(&place),
             networks: Networks::default(),
             pids: Pids::default(),
+            ended_by_us: EndedByUs::default(),
         }
     }
 

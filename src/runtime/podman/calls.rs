@@ -4,14 +4,14 @@ use super::{KIND, Podman, look};
 use crate::{
     model::{Name, RuntimeKind},
     runtime::{
-        Exit, Found, FoundStatus, LABEL_NODE, Progress, RuntimeError,
+        Found, FoundStatus, LABEL_NODE, Progress, RuntimeError,
         container::{
             CALL_LIMIT, START_LIMIT,
             adopted::Adopted,
             calls as compat, connect,
             fault::Fault,
             foreign::{LABEL_DISCOVER, Listed},
-            found::{exited, found, mib, running},
+            found::{Ended, exited, found, running},
             launch::{Engine, Named, Prepared},
             limited,
             networks::Networks,
@@ -31,9 +31,6 @@ use podman_api::{
 };
 use std::{collections::BTreeSet, path::Path, time::Duration};
 use tokio::{sync::mpsc::UnboundedSender, time::sleep};
-
-/// SIGKILL, by us, by somebody, or by the kernel.
-const KILLED: i32 = 137;
 
 impl Podman {
     /// Everything of `node`, also what ended and what was taken over.
@@ -122,41 +119,21 @@ impl Podman {
     /// The list does not say why.
     async fn ended(&self, id: &str, code: Option<i32>) -> Result<FoundStatus, Fault> {
         if code == Some(0) {
-            return Ok(exited(Some(0), false, None, None));
+            return Ok(exited(Ended {
+                code: Some(0),
+                ..Ended::default()
+            }));
         }
         let look = look::at(&self.socket, id).await?;
         let (limit, state) = (look.memory_limit(), look.state);
         let (told, code) = (state.out_of_memory, state.exit_code.or(code));
-        // Podman 4.3 never tells; from an end by SIGKILL that nobody asked for it can be guessed.
-        if !told && code == Some(KILLED) && !self.was_ended_by_us(id) {
-            return Ok(FoundStatus::Exited(suspected(limit)));
-        }
-        Ok(exited(
-            code.map(i64::from),
-            told,
-            state.error.as_deref(),
-            limit,
-        ))
-    }
-}
-
-/// Killed by nobody knows whom. With a memory limit it was most likely the kernel.
-fn suspected(limit: Option<i64>) -> Exit {
-    let limit = limit.filter(|limit| *limit > 0);
-    let message = match limit {
-        Some(limit) => format!(
-            "it was killed (SIGKILL), and that it wanted more than {} of memory is suspected",
-            mib(limit)
-        ),
-        None => "it was killed (SIGKILL) by somebody, or by the kernel for want of memory on \
-                 this node"
-            .to_owned(),
-    };
-    Exit {
-        code: Some(KILLED),
-        out_of_memory: limit.is_some(),
-        message: Some(message),
-        detail: None,
+        Ok(exited(Ended {
+            code: code.map(i64::from),
+            out_of_memory: told,
+            error: state.error.as_deref(),
+            memory_limit: limit,
+            by_us: self.ended_by_us.has(id),
+        }))
     }
 }
 
@@ -196,7 +173,7 @@ impl Engine for Podman {
     }
 
     async fn start_made(&self, id: &str) -> Result<(), Fault> {
-        self.forget_end(id);
+        self.ended_by_us.forget(id);
         match limited(START_LIMIT, self.libpod.containers().get(id).start(None)).await {
             Err(fault) if fault.is_unchanged() => Ok(()),
             outcome => {
@@ -222,7 +199,7 @@ impl Engine for Podman {
     }
 
     async fn end(&self, id: &str, timeout_ms: u64) -> Result<(), Fault> {
-        self.note_end(id);
+        self.ended_by_us.note(id);
         compat::stop(&self.socket, id, timeout_ms).await
     }
 
@@ -254,7 +231,7 @@ impl Engine for Podman {
     }
 
     async fn discard(&self, id: &str, volumes: bool) -> Result<(), Fault> {
-        self.note_end(id);
+        self.ended_by_us.note(id);
         let container = self.libpod.containers().get(id);
         // Without a timeout of zero, a program that ignores SIGTERM costs ten seconds. `volumes`
         // removes unnamed volumes only.
@@ -278,7 +255,7 @@ impl Engine for Podman {
         };
         if outcome.is_ok() {
             self.healthchecks.forget(id);
-            self.forget_end(id);
+            self.ended_by_us.forget(id);
         }
         outcome
     }
@@ -379,13 +356,5 @@ mod tests {
                 .unwrap()
                 .contains("tlsVerify")
         );
-    }
-
-    #[test]
-    fn a_kill_that_nobody_asked_for_is_suspicious_under_a_limit() {
-        let exit = suspected(Some(16 << 20));
-        assert!(exit.out_of_memory);
-        assert!(exit.message.unwrap().contains("suspected"));
-        assert!(!suspected(Some(0)).out_of_memory);
     }
 }

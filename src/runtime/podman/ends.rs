@@ -161,7 +161,7 @@ async fn end_of(
         return (handle, End::Unknown);
     }
     // A stop waits for the end itself, and returns too early when it finds it noticed by another.
-    if podman.was_ended_by_us(&handle) {
+    if podman.ended_by_us.has(&handle) {
         return (handle, End::AskedFor);
     }
     let Some(pid) = pid else {
@@ -304,7 +304,7 @@ mod tests {
             program.kill().unwrap();
             program.wait().unwrap();
             if asked_for {
-                podman.note_end("a");
+                podman.ended_by_us.note("a");
             }
             let turns = Semaphore::new(1);
             let noted = noted.then_some(pid);

@@ -32,7 +32,9 @@ use super::{
     container::{
         CALL_LIMIT,
         adopted::Adopted,
-        connect, exec,
+        connect,
+        ended_by_us::EndedByUs,
+        exec,
         fault::Fault,
         foreign,
         launch::{self, Engine, Prepared},
@@ -53,16 +55,10 @@ use podman_api::{
     Podman as Libpod,
     opts::{ContainerListFilter, EventsOpts},
 };
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{path::PathBuf, sync::Arc};
 use tokio::sync::{Semaphore, mpsc};
 
 const KIND: RuntimeKind = RuntimeKind::Podman;
-/// More containers than a node runs; then the oldest knowledge is dropped.
-const ENDED_LIMIT: usize = 1024;
 
 /// Podman behind a socket.
 #[derive(Debug)]
@@ -79,9 +75,7 @@ pub struct Podman {
     pids: Pids,
     ends: ends::Ends,
     healthchecks: health::Healthchecks,
-    /// Handles that were stopped by us: Podman 4.3 does not tell an end for want of memory, and
-    /// an exit code of 137 is suspicious only when nobody asked for it.
-    ended_by_us: Mutex<BTreeSet<String>>,
+    ended_by_us: EndedByUs,
 }
 
 impl Podman {
@@ -112,33 +106,8 @@ impl Podman {
             pids: Pids::default(),
             ends: ends::Ends::default(),
             healthchecks: health::Healthchecks::default(),
-            ended_by_us: Mutex::default(),
+            ended_by_us: EndedByUs::default(),
         }
-    }
-
-    fn note_end(&self, handle: &str) {
-        let mut ended = self
-            .ended_by_us
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if ended.len() >= ENDED_LIMIT {
-            ended.clear();
-        }
-        ended.insert(handle.to_owned());
-    }
-
-    fn forget_end(&self, handle: &str) {
-        self.ended_by_us
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(handle);
-    }
-
-    fn was_ended_by_us(&self, handle: &str) -> bool {
-        self.ended_by_us
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(handle)
     }
 }
 

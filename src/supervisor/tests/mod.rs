@@ -24,6 +24,7 @@ mod counted_runs;
 mod depends;
 mod engine;
 mod kill;
+mod late;
 mod lifecycle;
 mod lost;
 mod order;

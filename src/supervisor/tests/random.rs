@@ -65,6 +65,8 @@ enum Event {
     NoImage(u8, bool),
     Fail(usize, u32, bool),
     Takes(u64),
+    /// How long the answer to a look is under way.
+    Looks(u64),
     Kill(bool),
     Order(usize, u8),
     /// What health checks of one answer: nothing, no, or yes.
@@ -91,6 +93,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0u8..3, any::<bool>()).prop_map(|(v, there)| Event::NoImage(v, there)),
         2 => (0usize..5, 1u32..4, any::<bool>()).prop_map(|(v, n, lost)| Event::Fail(v, n, lost)),
         1 => (1u64..3_000).prop_map(Event::Takes),
+        2 => (0u64..3_000).prop_map(Event::Looks),
         2 => any::<bool>().prop_map(Event::Kill),
         2 => (who.clone(), 0u8..4).prop_map(|(w, o)| Event::Order(w, o)),
         2 => (who.clone(), 0u8..3).prop_map(|(w, h)| Event::Health(w, h)),
@@ -163,6 +166,7 @@ fn happen(world: &mut World, event: &Event, n: usize) {
                 .faults
                 .insert(Verb::ALL[*verb], (*times, fault));
         }
+        Event::Looks(ms) => world.look_takes_ms = *ms,
         Event::Takes(ms) => world.takes_ms = *ms,
         Event::Kill(done) => world.kill(*done),
         Event::Order(who, order) => {

@@ -59,6 +59,8 @@ pub(super) struct World {
     pub(super) hooks_fail: bool,
     /// How long an operation takes.
     pub(super) takes_ms: u64,
+    /// How long the answer to a look is under way.
+    pub(super) look_takes_ms: u64,
     /// Programs that end by themselves: after how long, and with which code.
     pub(super) lives: BTreeMap<Name, (u64, i32)>,
     /// Operations that were asked for, as in `launch web`.
@@ -118,6 +120,7 @@ impl World {
             hooks: Vec::new(),
             hooks_fail: false,
             takes_ms: 10,
+            look_takes_ms: 0,
             lives: BTreeMap::new(),
             asked: Vec::new(),
             told: Vec::new(),
@@ -235,10 +238,12 @@ impl World {
     }
 
     pub(super) fn list_one(&mut self, kind: RuntimeKind) {
+        let as_of = self.supervisor.begin_look();
         let engine = &self.engines[&kind];
         let input = if engine.up {
             Input::Listed {
                 runtime: kind,
+                as_of,
                 found: engine.instances.clone(),
             }
         } else {
@@ -247,7 +252,7 @@ impl World {
                 reason: "connection refused".into(),
             }
         };
-        self.step(input);
+        self.answered(input);
     }
 
     // How it is.
@@ -372,6 +377,7 @@ impl World {
     }
 
     fn look(&mut self, kind: RuntimeKind, handle: String) {
+        let as_of = self.supervisor.begin_look();
         let engine = &self.engines[&kind];
         if !engine.up {
             return;
@@ -379,6 +385,7 @@ impl World {
         let input = match engine.get(&handle).cloned() {
             Some(found) => Input::Observed {
                 runtime: kind,
+                as_of,
                 found,
             },
             None => Input::Gone {
@@ -386,7 +393,15 @@ impl World {
                 handle,
             },
         };
-        self.step(input);
+        self.answered(input);
+    }
+
+    /// What a look has seen comes to the agent that looked.
+    fn answered(&mut self, input: Input) {
+        match self.look_takes_ms {
+            0 => self.step(input),
+            after => self.schedule(after, Later::Answers(self.agents, input)),
+        }
     }
 
     // The shell.
