@@ -15,7 +15,7 @@ use crate::{
         shown,
         table::Table,
     },
-    model::{Name, Requirement},
+    model::{Name, Operator, Requirement},
 };
 use clap::builder::BoolishValueParser;
 use std::{
@@ -373,8 +373,8 @@ pub fn parse_label(text: &str) -> Result<(String, String), Flaw> {
 fn check_label(key: &str, value: &str) -> Result<(), Flaw> {
     let wanted = Requirement {
         key: key.to_owned(),
-        value: Some(value.to_owned()),
-        negated: false,
+        operator: Operator::Is,
+        value: value.to_owned(),
     };
     match Requirement::try_from(format!("{key}={value}")) {
         Ok(read) if read == wanted => Ok(()),

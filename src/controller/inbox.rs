@@ -270,6 +270,7 @@ impl Inbox {
             token: body.token,
             hostname: plain::text(&body.hostname, 128),
             approve: c.auto_approve,
+            http: false,
         };
         match c.change(None, change).await {
             Ok(()) => self.guard.forget(node.as_str()),

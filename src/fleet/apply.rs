@@ -38,7 +38,14 @@ impl Fleet {
                 token,
                 hostname,
                 approve,
-            } => self.enroll(node, key, token, hostname, *approve, at)?,
+                http,
+            } => {
+                let effects = self.enroll(node, key, token, hostname, *approve, at)?;
+                if let Some(record) = self.nodes.get_mut(node) {
+                    record.http = *http;
+                }
+                effects
+            }
             Change::NodeApproved { node } => self.approve(node, at)?,
             Change::NodeRevoked { node } => self.revoke(node, at)?,
             Change::NodeRemoved { node } => self.remove_node(node, at)?,
@@ -73,6 +80,7 @@ impl Fleet {
                 if *presence == Presence::Online {
                     effects.extend(self.place_waiting());
                 }
+                effects.extend(self.advance_on(node, at));
                 effects
             }
             Change::StateReported {
@@ -80,7 +88,11 @@ impl Fleet {
                 generation,
                 instances,
                 engines,
-            } => self.report(node, *generation, instances, engines, at)?,
+            } => {
+                let mut effects = self.report(node, *generation, instances, engines, at)?;
+                effects.extend(self.advance_on(node, at));
+                effects
+            }
             Change::WorkloadsApplied { workloads, removed } => {
                 self.apply_and_remove(workloads, removed, at)?
             }
@@ -103,6 +115,27 @@ impl Fleet {
                     Some(("workload_restarted", format!("{workload} is restarted")))
                 })?
             }
+            Change::FleetConfigured { config } => {
+                if self.config == *config {
+                    return Err(Refusal::Unchanged);
+                }
+                self.config = config.clone();
+                Vec::new()
+            }
+            Change::NodeCordoned { node, cordoned } => self.cordon(node, *cordoned, at)?,
+            Change::NodeDrained { node, drain } => self.drain(node, *drain, at)?,
+            Change::NodeReserved { node, reserved } => self.reserve(node, *reserved)?,
+            Change::InstanceMigrated {
+                workload,
+                from,
+                to,
+                force,
+            } => self.migrate(workload, from, to.as_ref(), *force, at)?,
+            Change::Rebalanced { moves } => self.rebalance(moves, at)?,
+            Change::RolloutOrdered { workload, order } => {
+                self.order_rollout(workload, order, at)?
+            }
+            Change::TimePassed {} => self.time_passed(at)?,
             Change::TokenCreated {
                 id,
                 name,
@@ -134,6 +167,8 @@ impl Fleet {
                 workload: self.spec_on(w, node, record),
                 desired: w.desired,
                 restart_count: w.restart_count,
+                guard: None,
+                next: None,
             })
         };
         Some(Assignment {
@@ -225,6 +260,12 @@ impl Fleet {
                 placed: BTreeSet::new(),
                 missing: 0,
                 reasons: BTreeMap::new(),
+                history: Vec::new(),
+                at: BTreeMap::new(),
+                on_trial: BTreeMap::new(),
+                rollout: None,
+                moves: BTreeMap::new(),
+                last_chosen: None,
             });
             record.spec = Arc::new(workload.clone());
             record.spec_hash = workload.spec_hash();

@@ -1,5 +1,6 @@
 //! What goes into the state machine and what comes out.
 
+use super::{FleetConfig, PlannedMove, Reserved, RolloutOrder};
 use crate::{
     contract::Seq,
     identity::Role,
@@ -50,6 +51,9 @@ pub enum Change {
         token: String,
         hostname: String,
         approve: bool,
+        /// It speaks HTTP instead of MQTT.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        http: bool,
     },
     /// Somebody let a waiting machine in.
     NodeApproved { node: Name },
@@ -96,6 +100,33 @@ pub enum Change {
     WorkloadDesired { workload: Name, desired: Desired },
     /// Somebody restarts every instance of a workload.
     WorkloadRestarted { workload: Name },
+    /// The controller's configuration runs the fleet in another way.
+    FleetConfigured { config: FleetConfig },
+    /// A node takes nothing new, or does again.
+    NodeCordoned { node: Name, cordoned: bool },
+    /// A node is to be emptied (`Some`: whether what has local state goes too), or is not any more.
+    NodeDrained {
+        node: Name,
+        #[serde(default)]
+        drain: Option<bool>,
+    },
+    /// What of a node is not for instances.
+    NodeReserved { node: Name, reserved: Reserved },
+    /// Somebody wants an instance on another node; `to`: on which, else on the best.
+    InstanceMigrated {
+        workload: Name,
+        from: Name,
+        #[serde(default)]
+        to: Option<Name>,
+        #[serde(default)]
+        force: bool,
+    },
+    /// These moves are to be made.
+    Rebalanced { moves: Vec<PlannedMove> },
+    /// Somebody orders something of a rollout.
+    RolloutOrdered { workload: Name, order: RolloutOrder },
+    /// [`super::Fleet::next_deadline`] has come.
+    TimePassed {},
     /// A token was made. Of an API token only the digest is kept.
     TokenCreated {
         id: String,
@@ -262,6 +293,34 @@ impl Change {
             }
             Change::WorkloadDesired { workload, .. } => format!("stopped {workload}"),
             Change::WorkloadRestarted { workload } => format!("restarted {workload}"),
+            Change::FleetConfigured { .. } => "changed how the fleet is run".into(),
+            Change::NodeCordoned { node, cordoned } => match cordoned {
+                true => format!("cordoned node {node}"),
+                false => format!("uncordoned node {node}"),
+            },
+            Change::NodeDrained { node, drain } => match drain {
+                Some(_) => format!("drained node {node}"),
+                None => format!("ended the drain of node {node}"),
+            },
+            Change::NodeReserved { node, .. } => format!("reserved a part of node {node}"),
+            Change::InstanceMigrated {
+                workload, from, to, ..
+            } => match to {
+                Some(to) => format!("migrated {workload} from {from} to {to}"),
+                None => format!("migrated {workload} from {from}"),
+            },
+            Change::Rebalanced { moves } => format!("rebalanced by {} moves", moves.len()),
+            Change::RolloutOrdered { workload, order } => match order {
+                RolloutOrder::Pause => format!("paused the rollout of {workload}"),
+                RolloutOrder::Resume => format!("resumed the rollout of {workload}"),
+                RolloutOrder::Promote => format!("promoted the rollout of {workload}"),
+                RolloutOrder::Abort => format!("aborted the rollout of {workload}"),
+                RolloutOrder::Rollback { to: Some(to) } => {
+                    format!("rolled {workload} back to revision {to}")
+                }
+                RolloutOrder::Rollback { to: None } => format!("rolled {workload} back"),
+            },
+            Change::TimePassed {} => "time passed".into(),
             Change::TokenCreated {
                 id, name, grant, ..
             } => match grant {

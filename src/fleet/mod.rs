@@ -25,6 +25,7 @@
 //! before the grace is over ([`Presence`]).
 
 mod access;
+mod advance;
 mod apply;
 mod assign;
 mod change;
@@ -33,11 +34,13 @@ mod config;
 mod event;
 mod fill;
 mod member;
+mod moves;
 mod node;
 mod order;
 mod placement;
 mod plan;
 mod presence;
+mod rollout;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -51,14 +54,21 @@ pub use config::{
     ShippingPatch, TELEMETRY_BOUNDS, check_config,
 };
 pub use fill::NodeNames;
+pub use moves::{
+    AutoRebalance, Drain, Flaps, FleetConfig, Move, MovePhase, MoveWhy, PlannedMove,
+    RebalanceBounds, RebalancePlan, Reserved,
+};
 pub use node::{Approval, NodeRecord};
 pub use placement::{Candidate, Decision, place};
 pub use plan::{FieldChange, Plan, PlannedInstance, PlannedWorkload};
 pub use presence::{Presence, PresenceSettings};
+pub use rollout::{
+    Revision, RevisionVerdict, Rollout, RolloutOrder, RolloutPhase, Step, StepState, Verdict,
+};
 pub use view::{InstanceView, NodeView, WorkloadView};
 pub use workload::WorkloadRecord;
 
-use crate::model::{Name, NodeConfig};
+use crate::model::{Name, NodeConfig, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,6 +86,15 @@ pub struct Fleet {
     /// Node keys that are cut off for good.
     revoked_keys: BTreeSet<String>,
     access_generation: u64,
+    /// How the fleet as a whole is run.
+    #[serde(default)]
+    config: FleetConfig,
+    /// Workloads with a rollout or moves under way.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    active: BTreeSet<Name>,
+    /// When rebalancing by itself was looked at last.
+    #[serde(default)]
+    rebalanced_ms: UnixMs,
 }
 
 impl Fleet {

@@ -1,5 +1,6 @@
 //! What the controller remembers of a node.
 
+use super::{Drain, Flaps, Reserved};
 use crate::{
     contract::Seq,
     model::{EngineFact, Name, NodeConfig, NodeFacts, ObservedInstance, Presence, UnixMs},
@@ -60,6 +61,24 @@ pub struct NodeRecord {
     pub engines: Vec<EngineFact>,
     /// When it reported.
     pub observed_ms: UnixMs,
+    /// It takes nothing new.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cordoned: bool,
+    /// It is being emptied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+    /// What of it is not for instances.
+    #[serde(default)]
+    pub reserved: Reserved,
+    /// It was not heard for so long that what could move was placed elsewhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
+    /// How often it has come and gone lately.
+    #[serde(default)]
+    pub flaps: Flaps,
+    /// It speaks HTTP instead of MQTT.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub http: bool,
 }
 
 impl NodeRecord {
@@ -83,6 +102,12 @@ impl NodeRecord {
             observed_generation: 0,
             engines: Vec::new(),
             observed_ms: at,
+            cordoned: false,
+            drain: None,
+            reserved: Reserved::default(),
+            lost: false,
+            flaps: Flaps::default(),
+            http: false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the controller remembers of a workload.
 
+use super::{Move, Revision, Rollout};
 use crate::model::{Desired, Name, UnixMs, Workload};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -34,4 +35,30 @@ pub struct WorkloadRecord {
     pub missing: u32,
     /// Why each node was taken or passed over, one sentence each.
     pub reasons: BTreeMap<Name, String>,
+    /// Its latest revisions, oldest first; the last one is the wanted one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Revision>,
+    /// Nodes that are assigned another revision than the wanted one: which.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub at: BTreeMap<Name, u64>,
+    /// Nodes that have not shown yet that they are healthy since they were told to change: the
+    /// revision that they go back to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub on_trial: BTreeMap<Name, u64>,
+    /// Under way, or the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// Instances that are on their way to another node, by the node that they leave.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub moves: BTreeMap<Name, Move>,
+    /// Round robin goes on after this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_chosen: Option<Name>,
+}
+
+impl WorkloadRecord {
+    /// A rollout or a move is under way.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.moves.is_empty() || self.rollout.as_ref().is_some_and(|r| r.phase.is_active())
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     controller::Controller,
     fleet::{Change, NodeView},
     identity::Role,
-    model::{CommandKind, CommandOutcome, CommandSpec, Name, Requirement},
+    model::{CommandKind, CommandOutcome, CommandSpec, Name, Operator, Requirement},
 };
 use axum::{
     Json,
@@ -166,7 +166,8 @@ pub(super) async fn label(
     for (key, value) in &labels {
         let text = value.as_ref().map_or(key.clone(), |v| format!("{key}={v}"));
         let pair = Requirement::try_from(text.clone());
-        let plain = |r: &Requirement| !r.negated && r.key == *key;
+        let plain =
+            |r: &Requirement| matches!(r.operator, Operator::Is | Operator::Has) && r.key == *key;
         if !pair.as_ref().is_ok_and(plain) {
             let detail = format!(
                 "`{text}` is not a label: letters, digits and -_./: on both sides of one `=`"

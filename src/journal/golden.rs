@@ -7,12 +7,16 @@
 
 use crate::{
     contract::Seq,
-    fleet::{Actor, Change, Entry, TokenGrant},
+    fleet::{
+        Actor, AutoRebalance, Change, Entry, FleetConfig, PlannedMove, RebalanceBounds, Reserved,
+        RolloutOrder, TokenGrant,
+    },
     identity::Role,
     model::{
-        CommandKind, CommandOutcome, CommandSpec, Desired, EngineFact, InstanceState, LogShipping,
-        Metric, MetricConfig, Name, NodeConfig, NodeFacts, ObservedInstance, Placement,
-        PlacementMode, Presence, Resources, Restart, Run, RuntimeKind, Workload, WorkloadType,
+        Budget, CommandKind, CommandOutcome, CommandSpec, Desired, EngineFact, InstanceState,
+        LogShipping, Metric, MetricConfig, Name, NodeConfig, NodeFacts, ObservedInstance,
+        Placement, PlacementMode, Preference, Presence, Resources, Restart, Run, RuntimeKind,
+        Share, Strategy, Update, Window, Workload, WorkloadType,
     },
 };
 use std::{collections::BTreeMap, path::PathBuf};
@@ -105,6 +109,8 @@ fn instance() -> ObservedInstance {
         next_run_ms: None,
         last_error: None,
         last_output: Vec::new(),
+        trial: None,
+        fetched: None,
     }
 }
 
@@ -126,6 +132,7 @@ fn of_nodes() -> Vec<Change> {
             token: "0011223344556677".into(),
             hostname: "pi-1.local".into(),
             approve: false,
+            http: false,
         },
         Change::NodeApproved { node: node() },
         Change::NodeRevoked { node: node() },
@@ -212,6 +219,103 @@ fn of_the_rest() -> Vec<Change> {
     ]
 }
 
+/// The changes that came with rollouts and moves.
+fn of_decisions() -> Vec<Change> {
+    let (web, node) = (|| name("web"), || name("pi-1"));
+    let guarded = Workload {
+        update: Some(Update {
+            max_parallel: Share::Percent(20),
+            canary: 1,
+            sequence: Some("zone".into()),
+            budget: Some(Budget {
+                label: "rack".into(),
+                max_unavailable: Share::Count(1),
+            }),
+            windows: vec![Window {
+                opens: "0 2 * * *".into(),
+                duration_ms: 7_200_000,
+                time_zone: Some("Europe/Berlin".into()),
+            }],
+            ..Update::default()
+        }),
+        placement: Placement {
+            strategy: Strategy::ResourceOptimal,
+            requires: vec!["memory>=1GiB".to_owned().try_into().unwrap()],
+            prefers: vec![Preference {
+                requirement: "gpu".to_owned().try_into().unwrap(),
+                weight: 20,
+            }],
+            spread: Some("zone".into()),
+            with: vec![name("db")],
+            apart: vec![name("batch")],
+            ..Placement::default()
+        },
+        ..workload()
+    };
+    vec![
+        Change::WorkloadsApplied {
+            workloads: vec![guarded],
+            removed: Vec::new(),
+        },
+        Change::NodeEnrolled {
+            node: name("plc-1"),
+            key: "key".into(),
+            token: "http".into(),
+            hostname: "plc-1".into(),
+            approve: true,
+            http: true,
+        },
+        Change::FleetConfigured {
+            config: FleetConfig {
+                lost_after_ms: 60_000,
+                rebalance: Some(AutoRebalance {
+                    interval_ms: 3_600_000,
+                    bounds: RebalanceBounds::default(),
+                }),
+            },
+        },
+        Change::NodeCordoned {
+            node: node(),
+            cordoned: true,
+        },
+        Change::NodeDrained {
+            node: node(),
+            drain: Some(false),
+        },
+        Change::NodeReserved {
+            node: node(),
+            reserved: Reserved {
+                memory: 1 << 28,
+                cpus: 0.5,
+            },
+        },
+        Change::InstanceMigrated {
+            workload: web(),
+            from: node(),
+            to: Some(name("pi-2")),
+            force: false,
+        },
+        Change::Rebalanced {
+            moves: vec![PlannedMove {
+                workload: web(),
+                from: node(),
+                to: name("pi-2"),
+                why: "pi-1 is fuller than pi-2".into(),
+                cost: "nothing stands still".into(),
+            }],
+        },
+        Change::RolloutOrdered {
+            workload: web(),
+            order: RolloutOrder::Rollback { to: Some(3) },
+        },
+        Change::RolloutOrdered {
+            workload: web(),
+            order: RolloutOrder::Pause,
+        },
+        Change::TimePassed {},
+    ]
+}
+
 /// What the lines of the file mean: every second one was made by a person.
 fn entries() -> Vec<Entry> {
     let actor = Actor {
@@ -219,7 +323,10 @@ fn entries() -> Vec<Entry> {
         role: Role::Admin,
         from: "192.0.2.1".into(),
     };
-    let changes = of_nodes().into_iter().chain(of_the_rest());
+    let changes = of_nodes()
+        .into_iter()
+        .chain(of_the_rest())
+        .chain(of_decisions());
     let entry = |(n, change): (u64, Change)| Entry {
         at_ms: 1_767_225_600_000 + n,
         by: (n % 2 == 1).then(|| actor.clone()),
@@ -246,6 +353,14 @@ fn word(change: &Change) -> &'static str {
         Change::WorkloadsRemoved { .. } => "workloads_removed",
         Change::WorkloadDesired { .. } => "workload_desired",
         Change::WorkloadRestarted { .. } => "workload_restarted",
+        Change::FleetConfigured { .. } => "fleet_configured",
+        Change::NodeCordoned { .. } => "node_cordoned",
+        Change::NodeDrained { .. } => "node_drained",
+        Change::NodeReserved { .. } => "node_reserved",
+        Change::InstanceMigrated { .. } => "instance_migrated",
+        Change::Rebalanced { .. } => "rebalanced",
+        Change::RolloutOrdered { .. } => "rollout_ordered",
+        Change::TimePassed {} => "time_passed",
         Change::TokenCreated { .. } => "token_created",
         Change::TokenRevoked { .. } => "token_revoked",
         Change::CommandIssued { .. } => "command_issued",
@@ -290,7 +405,7 @@ fn there_is_a_stored_entry_of_every_change() {
     let words: std::collections::BTreeSet<&str> =
         entries().iter().map(|e| word(&e.change)).collect();
     // As many as `word` knows.
-    assert_eq!(words.len(), 18);
+    assert_eq!(words.len(), 26);
 }
 
 #[test]

@@ -115,6 +115,7 @@ pub(crate) fn parse_mount(text: &str) -> Result<Mount, Flaw> {
         source,
         target,
         read_only,
+        movable: false,
     })
 }
 

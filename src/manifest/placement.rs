@@ -63,6 +63,7 @@ pub(crate) fn read_placement(mut table: Table<'_>) -> Placement {
         strategy: strategy.unwrap_or_default(),
         requires: requires.unwrap_or_default(),
         nodes,
+        ..Placement::default()
     }
 }
 

@@ -121,6 +121,7 @@ pub(crate) fn read(mut table: Table<'_>, name: Option<Name>) -> Option<Workload>
         logs,
         tags,
         adopt,
+        update: None,
     })
 }
 

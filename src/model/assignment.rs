@@ -1,6 +1,6 @@
 //! What a node must run.
 
-use super::{NodeConfig, Workload};
+use super::{Guard, NodeConfig, Workload};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -26,6 +26,12 @@ pub struct AssignedInstance {
     /// Grows each time somebody asks for a restart; the agent restarts when it sees a new one.
     #[serde(default)]
     pub restart_count: u64,
+    /// It is on trial: where it goes back to when it does not become healthy in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Box<Guard>>,
+    /// What will be wanted later: its image is to be fetched now, nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Arc<Workload>>,
 }
 
 /// Run it, or keep it stopped.

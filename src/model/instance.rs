@@ -1,6 +1,6 @@
 //! One workload on one node, as its agent sees it.
 
-use super::{HealthStatus, Name, UnixMs};
+use super::{HealthStatus, Name, Trial, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use utoipa::ToSchema;
@@ -172,6 +172,12 @@ pub struct ObservedInstance {
     /// The last lines that it wrote before it failed, at most ten of 256 bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_output: Vec<String>,
+    /// Of its last guarded change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Box<Trial>>,
+    /// [`super::Workload::spec_hash`] of what was fetched ahead ([`super::AssignedInstance::next`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<String>,
 }
 
 /// Standard output or standard error.

@@ -17,9 +17,11 @@ mod instance;
 mod name;
 mod node;
 mod order;
+mod placement;
 mod run_mode;
 pub mod template;
 mod unmanaged;
+mod update;
 mod workload;
 
 pub use assignment::{AssignedInstance, Assignment, Desired};
@@ -33,12 +35,13 @@ pub use instance::{InstanceState, LogLine, LogStream, ObservedInstance, RuntimeK
 pub use name::{Name, NameError};
 pub use node::{EngineFact, FEATURES, Heartbeat, NodeFacts, Presence};
 pub(crate) use order::cycle;
+pub use placement::{Operator, Placement, PlacementMode, Preference, Requirement, Strategy};
 pub use run_mode::{MissedRun, Overlap, RunMode, Schedule};
 pub use unmanaged::Unmanaged;
+pub use update::{Budget, Guard, Share, Trial, TrialState, Update, Window};
 pub use workload::{
     ContainerNetwork, ContainerOptions, DEFAULT_MIN_HEALTHY_TIME_MS, Device, Mount, MountSource,
-    Placement, PlacementMode, Port, Protocol, PullPolicy, Requirement, Resources, Restart,
-    RestartPolicy, Run, Strategy, Workload, WorkloadType,
+    Port, Protocol, PullPolicy, Resources, Restart, RestartPolicy, Run, Workload, WorkloadType,
 };
 
 /// Wall-clock time, Unix milliseconds. Never the base of a decision on a node.

@@ -1,6 +1,8 @@
 //! What must run, as the user wrote it, checked and with its defaults filled in.
 
-use super::{DependsOn, FileSpec, Health, Hook, LogLimits, Name, RunMode, Signal, Tmpfs};
+use super::{
+    DependsOn, FileSpec, Health, Hook, LogLimits, Name, Placement, RunMode, Signal, Tmpfs, Update,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 use utoipa::ToSchema;
@@ -82,6 +84,10 @@ pub struct Workload {
     /// Name of a container on the node, not made by fleetctl, that it takes over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
+    /// How it is changed to another version. `None`: everywhere at once, unguarded. Never sent to
+    /// agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
 }
 
 /// How long an instance without a check must have been up to count as healthy.
@@ -115,6 +121,7 @@ impl Workload {
             logs: LogLimits::default(),
             tags: Vec::new(),
             adopt: None,
+            update: None,
         }
     }
 
@@ -134,6 +141,10 @@ impl Workload {
         same.before_stop = None;
         same.tags = Vec::new();
         same.adopt = None;
+        same.update = None;
+        for mount in &mut same.volumes {
+            mount.movable = false;
+        }
         if same.reload.take().is_some() {
             // Which files there are stays in it: a container must be made anew for another mount.
             for file in &mut same.files {
@@ -418,6 +429,9 @@ pub struct Mount {
     /// Not writable.
     #[serde(default)]
     pub read_only: bool,
+    /// What is in it is there on every node, or not needed: the instance may move to another one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub movable: bool,
 }
 
 /// Where a [`Mount`] comes from.
@@ -468,123 +482,6 @@ pub struct Resources {
     /// What the kernel adds when it looks for a victim for want of memory, -1000 to 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_score: Option<i32>,
-}
-
-/// Where instances go.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Placement {
-    /// `any` with replicas, or `every` matching node.
-    pub mode: PlacementMode,
-    /// How to choose among the nodes that may run it.
-    pub strategy: Strategy,
-    /// What a node must have; all of them.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    pub requires: Vec<Requirement>,
-    /// Only these nodes, where not empty.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    pub nodes: Vec<Name>,
-}
-
-/// `on` in a manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PlacementMode {
-    /// That many instances, each on a node of its own.
-    Any {
-        /// How many; zero is allowed and runs nothing.
-        replicas: u32,
-    },
-    /// One on each node that may run it, also on nodes that join later.
-    Every,
-}
-
-impl Default for PlacementMode {
-    fn default() -> Self {
-        PlacementMode::Any { replicas: 1 }
-    }
-}
-
-/// How to choose among nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// The node with the fewest instances, then the one with the most memory left.
-    #[default]
-    LeastLoaded,
-}
-
-/// A fact or label that a node must have: `key`, `key=value` or `key!=value`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Requirement {
-    /// Label or capability.
-    pub key: String,
-    /// `Some`: the value it is compared with.
-    pub value: Option<String>,
-    /// The comparison is turned round.
-    pub negated: bool,
-}
-
-impl Requirement {
-    /// Whether labels and capabilities meet it.
-    pub fn is_met_by(&self, properties: &BTreeMap<String, String>) -> bool {
-        let has = properties.get(&self.key);
-        let holds = match &self.value {
-            None => has.is_some(),
-            wanted => has == wanted.as_ref(),
-        };
-        holds != self.negated
-    }
-}
-
-impl TryFrom<String> for Requirement {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let word = |s: &str| {
-            !s.is_empty()
-                && s.len() <= 128
-                && s.bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_./:".contains(&b))
-        };
-        let (key, value, negated) = if let Some((k, v)) = text.split_once("!=") {
-            (k, Some(v), true)
-        } else if let Some((k, v)) = text.split_once('=') {
-            (k, Some(v), false)
-        } else if let Some(k) = text.strip_prefix('!') {
-            (k, None, true)
-        } else {
-            (text.as_str(), None, false)
-        };
-        if !word(key) || !value.is_none_or(word) {
-            return Err(format!(
-                "`{text}` is not a requirement: `key`, `!key`, `key=value` or `key!=value`"
-            ));
-        }
-        Ok(Requirement {
-            key: key.to_owned(),
-            value: value.map(str::to_owned),
-            negated,
-        })
-    }
-}
-
-impl From<Requirement> for String {
-    fn from(r: Requirement) -> String {
-        r.to_string()
-    }
-}
-
-impl fmt::Display for Requirement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.value, self.negated) {
-            (Some(v), true) => write!(f, "{}!={v}", self.key),
-            (Some(v), false) => write!(f, "{}={v}", self.key),
-            (None, true) => write!(f, "!{}", self.key),
-            (None, false) => f.write_str(&self.key),
-        }
-    }
 }
 
 /// What happens when an instance ends.

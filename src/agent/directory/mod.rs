@@ -244,6 +244,8 @@ fn running(workload: Arc<Workload>) -> AssignedInstance {
         workload,
         desired: Desired::Running,
         restart_count: 0,
+        guard: None,
+        next: None,
     }
 }
 

@@ -290,6 +290,8 @@ mod tests {
             workload: Arc::new(workload),
             desired: Desired::Running,
             restart_count: 0,
+            guard: None,
+            next: None,
         }
     }
 

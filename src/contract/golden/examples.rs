@@ -52,6 +52,7 @@ fn workload() -> Workload {
             source: MountSource::Volume("data".into()),
             target: "/var/lib/web".into(),
             read_only: true,
+            movable: false,
         }],
         devices: vec![Device {
             host: "/dev/gpiomem".into(),
@@ -76,6 +77,7 @@ fn workload() -> Workload {
             strategy: Strategy::LeastLoaded,
             requires: vec!["zone!=lab".to_owned().try_into().unwrap()],
             nodes: vec![node()],
+            ..Placement::default()
         },
         restart: Restart {
             policy: RestartPolicy::OnFailure,
@@ -113,6 +115,7 @@ fn workload() -> Workload {
         },
         tags: vec!["front".into()],
         adopt: Some("web-1".into()),
+        update: None,
     }
 }
 
@@ -135,6 +138,8 @@ fn instance() -> ObservedInstance {
         next_run_ms: Some(1_767_229_200_000),
         last_error: Some("it ended with exit code 1".into()),
         last_output: vec!["cannot open the display".into()],
+        trial: None,
+        fetched: None,
     }
 }
 
@@ -351,6 +356,8 @@ fn from_the_controller() -> Vec<Example> {
         workload: Arc::new(workload()),
         desired: Desired::Running,
         restart_count: 1,
+        guard: None,
+        next: None,
     };
     vec![
         Example::new(

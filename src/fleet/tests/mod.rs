@@ -104,6 +104,7 @@ fn enrolled(node: &str, key: &str, approve: bool) -> Change {
         token: "token".into(),
         hostname: format!("{node}.local"),
         approve,
+        http: false,
     }
 }
 

@@ -40,6 +40,8 @@ fn observed(workload: &str, state: InstanceState) -> ObservedInstance {
         next_run_ms: None,
         last_error: None,
         last_output: Vec::new(),
+        trial: None,
+        fetched: None,
     }
 }
 

@@ -77,6 +77,8 @@ fn observed() -> impl Strategy<Value = ObservedInstance> {
         next_run_ms: None,
         last_error: None,
         last_output: Vec::new(),
+        trial: None,
+        fetched: None,
     })
 }
 
@@ -94,6 +96,7 @@ fn membership() -> impl Strategy<Value = Change> {
             node,
             key: format!("key-{key}"),
             token: "token".into(),
+            http: false,
             hostname: "host".into(),
             approve,
         }),

@@ -257,6 +257,7 @@ fn files_placement_and_volumes() {
         source: MountSource::Volume("influx-data".to_owned()),
         target: "/var/lib/influxdb2".to_owned(),
         read_only: false,
+        movable: false,
     };
     assert_eq!(all["influxdb"].volumes, [volume]);
     let grafana = &all["grafana"];

@@ -138,6 +138,7 @@ pub(super) fn placement(placement: &Placement) -> String {
     match placement.strategy {
         // The default; the match fails to compile when there is a second one.
         Strategy::LeastLoaded => {}
+        Strategy::RoundRobin | Strategy::CapabilityMatch | Strategy::ResourceOptimal => {}
     }
     strings(
         &mut text,

@@ -356,6 +356,7 @@ fn with_engine(mut workload: Workload) -> Workload {
         source,
         target: target.to_owned(),
         read_only,
+        movable: false,
     };
     let path = |path: &str| MountSource::Path(path.to_owned());
     let volume = |name: &str| MountSource::Volume(name.to_owned());

@@ -31,11 +31,13 @@ fn launch(change: impl FnOnce(&mut Workload)) -> Launch {
             source: MountSource::Volume("data".to_owned()),
             target: "/data".to_owned(),
             read_only: false,
+            movable: false,
         },
         Mount {
             source: MountSource::Path("/etc/x".to_owned()),
             target: "/x".to_owned(),
             read_only: true,
+            movable: false,
         },
     ];
     workload.devices = vec![Device {

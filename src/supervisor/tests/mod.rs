@@ -113,6 +113,8 @@ fn run(workload: Workload) -> AssignedInstance {
         workload: Arc::new(workload),
         desired: Desired::Running,
         restart_count: 0,
+        guard: None,
+        next: None,
     }
 }
 

@@ -125,6 +125,8 @@ fn instances(all: &[Option<(u8, bool, u64, u8)>; 3], plain: bool) -> Vec<Assigne
                 Desired::Running
             },
             restart_count,
+            guard: None,
+            next: None,
         })
     };
     NAMES.iter().zip(all).filter_map(one).collect()

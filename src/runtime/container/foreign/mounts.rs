@@ -78,6 +78,7 @@ fn mount(point: &MountPoint, target: &str, lost: &mut Vec<String>) -> Option<Mou
         source,
         target: target.to_owned(),
         read_only: point.rw == Some(false),
+        movable: false,
     })
 }
 

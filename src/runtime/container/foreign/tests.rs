@@ -106,11 +106,13 @@ fn a_container_is_described_as_a_person_would_write_it() {
                 source: MountSource::Path("/etc/db.conf".to_owned()),
                 target: "/etc/db.conf".to_owned(),
                 read_only: true,
+                movable: false,
             },
             Mount {
                 source: MountSource::Volume("data".to_owned()),
                 target: "/var/lib/db".to_owned(),
                 read_only: false,
+                movable: false,
             },
         ]
     );

@@ -7,8 +7,7 @@
 use super::NodeNames;
 use crate::contract::MAX_INSTANCES;
 use crate::model::{
-    Name, PlacementMode, Presence, Requirement, Run, RuntimeKind, Strategy, Workload,
-    template::Lookup,
+    Name, PlacementMode, Presence, Requirement, Run, RuntimeKind, Workload, template::Lookup,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -152,7 +151,9 @@ pub(super) fn obstacle(
     let met = |r: &Requirement| (kept && engine(&r.key)) || r.is_met_by(&node.properties);
     if let Some(r) = placement.requires.iter().find(|r| !met(r)) {
         return Some(match node.properties.get(&r.key) {
-            Some(has) if r.value.is_some() => format!("it has {}={has}, `{r}` is required", r.key),
+            Some(has) if !r.value.is_empty() => {
+                format!("it has {}={has}, `{r}` is required", r.key)
+            }
             _ => format!("it does not meet `{r}`"),
         });
     }
@@ -192,7 +193,7 @@ fn choose(workload: &Workload, replicas: u32, mut free: Vec<&Candidate>, out: &m
     }
     let strategy = workload.placement.strategy;
     free.sort_by_key(|c| match strategy {
-        Strategy::LeastLoaded => (
+        _ => (
             c.presence != Presence::Online,
             c.instances,
             std::cmp::Reverse(c.memory_total.saturating_sub(c.memory_reserved)),
