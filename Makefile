@@ -1,7 +1,7 @@
 # Everything that is done with this repository. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: up down test lint bench release clean help
+.PHONY: up down test sim lint bench release clean help
 
 up: ## Build, start a fleet of this machine on 127.0.0.1:7070, run examples/hello.toml; Ctrl-C stops
 	cargo build --release --locked
@@ -14,6 +14,11 @@ down: ## Remove the workloads that `make up` started, and stop their processes
 test: ## Run the whole suite with real engines (as root on Debian; installs what is missing)
 	@tests/prepare.sh
 	@tests/suite.sh
+
+sim: ## Simulate a fleet with faults; SEEDS=100000 for a long run, SEED=123 for one with its log
+	FLEET_SIM_SEED=$(SEED) FLEET_SIM_SEEDS=$(SEEDS) cargo test --locked --features planted-bugs \
+		$(if $(SEEDS),--profile sim) --test integration -- --nocapture \
+		$(if $(SEED)$(SEEDS),sim::whatever,sim::)
 
 lint: ## Formatting, clippy, rustdoc; shellcheck and cargo-deny where they are installed
 	cargo fmt --check

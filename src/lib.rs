@@ -15,7 +15,9 @@ pub mod journal;
 pub mod manifest;
 pub mod model;
 pub mod mqtt;
+pub mod planted;
 pub mod runtime;
+pub mod simulate;
 pub mod supervisor;
 pub mod support;
 

@@ -7,3 +7,4 @@ mod broker;
 mod e2e;
 mod engine;
 mod process;
+mod sim;

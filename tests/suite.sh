@@ -3,6 +3,9 @@
 #
 #   tests/suite.sh [COMMAND…]      without a command: the whole suite
 #
+# The feature plants bugs in the pure code, for the test that shows that the simulation catches them;
+# each is off unless a test asks for it on its own thread.
+#
 # Engines that ran already stay; those that were started for this end with it, however it ends.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,7 +28,7 @@ set +a
 if (($#)); then
     "$@"
 elif cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --no-fail-fast
+    cargo nextest run --no-fail-fast --features planted-bugs
 else
-    cargo test --no-fail-fast
+    cargo test --no-fail-fast --features planted-bugs
 fi

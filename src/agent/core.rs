@@ -15,6 +15,7 @@
 use super::{
     AgentError,
     engines::{Engines, Reply},
+    simulated::Simulated,
     store::{Memory, Store, Writer},
 };
 use crate::{
@@ -76,8 +77,21 @@ pub(super) struct Core {
 impl Core {
     /// Loads what is on the disk, and begins to run it as soon as runtimes answer.
     pub(super) fn new(config: &AgentConfig, store: Store, node: Name) -> Result<Core, AgentError> {
+        Core::of(config, store, node, None)
+    }
+
+    /// The same, of a node that may be simulated.
+    pub(super) fn of(
+        config: &AgentConfig,
+        store: Store,
+        node: Name,
+        simulated: Option<&Simulated>,
+    ) -> Result<Core, AgentError> {
         let (replies_in, replies) = mpsc::channel(256);
-        let engines = Engines::new(config, node.clone(), &store, replies_in)?;
+        let mut engines = Engines::new(config, node.clone(), &store, replies_in)?;
+        if let Some(simulated) = simulated {
+            engines.simulate(&simulated.runtimes);
+        }
         let assignment = store.assignment()?;
         let memory = store.memory(assignment.as_ref())?;
         let kinds: BTreeSet<RuntimeKind> = engines.kinds().into_iter().collect();

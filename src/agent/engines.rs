@@ -69,6 +69,8 @@ pub(super) struct Engines {
     retrying: BTreeSet<RuntimeKind>,
     /// Operations under way that may be given up: at most one per instance.
     under_way: BTreeMap<OperationId, Arc<Notify>>,
+    /// Of a simulated node: nothing listens where its instances say that they do.
+    simulated: bool,
 }
 
 impl Engines {
@@ -98,6 +100,7 @@ impl Engines {
             replies,
             retrying: BTreeSet::new(),
             under_way: BTreeMap::new(),
+            simulated: false,
         };
         if config.processes {
             let shim = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
@@ -105,6 +108,14 @@ impl Engines {
         }
         engines.find_new();
         Ok(engines)
+    }
+
+    /// The runtimes of a simulated node.
+    pub(super) fn simulate(&mut self, runtimes: &[Arc<dyn Runtime>]) {
+        self.simulated = true;
+        for runtime in runtimes {
+            self.add(runtime.clone());
+        }
     }
 
     /// Looks for sockets that have appeared; which runtimes are new.
@@ -215,6 +226,11 @@ impl Engines {
         timeout_ms: u64,
     ) {
         let (runtime, replies) = (self.get(kind), self.replies.clone());
+        let check = match check {
+            HealthCheck::None => check,
+            _ if self.simulated => HealthCheck::Image,
+            _ => check,
+        };
         tokio::spawn(async move {
             let answer = probe::ask(runtime, &handle, &check, timeout_ms).await;
             let _ = replies.send(Reply::Probed(id, answer)).await;

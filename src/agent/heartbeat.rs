@@ -1,8 +1,8 @@
 //! Heartbeats: small, and smaller still when nothing has changed.
 
-use super::facts;
+use super::{facts, simulated::Body};
 use crate::contract::HeartbeatBody;
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 use sysinfo::{Components, MemoryRefreshKind, System};
 
 /// Every so many heartbeats all fields are sent.
@@ -13,8 +13,21 @@ pub(super) struct Pulse {
     system: Option<System>,
     sensors: Option<Components>,
     data_dir: PathBuf,
+    /// Of a simulated node: asked instead of the machine.
+    body: Option<Arc<dyn Body>>,
     sent: HeartbeatBody,
     since_full: u32,
+}
+
+/// What a heartbeat says of the machine.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Vitals {
+    pub(crate) cpu: Option<f32>,
+    pub(crate) memory: Option<f32>,
+    pub(crate) disk: Option<f32>,
+    pub(crate) load: Option<f32>,
+    pub(crate) temperature: Option<f32>,
+    pub(crate) uptime: u64,
 }
 
 /// What the agent knows itself.
@@ -32,6 +45,19 @@ impl Pulse {
             system: System::new().ok(),
             sensors: None,
             data_dir,
+            body: None,
+            sent: HeartbeatBody::default(),
+            since_full: 0,
+        }
+    }
+
+    /// Of a simulated node.
+    pub(super) fn simulated(body: Arc<dyn Body>) -> Pulse {
+        Pulse {
+            system: None,
+            sensors: None,
+            data_dir: PathBuf::new(),
+            body: Some(body),
             sent: HeartbeatBody::default(),
             since_full: 0,
         }
@@ -43,8 +69,11 @@ impl Pulse {
         self.since_full = 0;
     }
 
-    /// The next heartbeat.
-    pub(super) fn beat(&mut self, work: &Work) -> HeartbeatBody {
+    /// Looks at the machine.
+    fn look(&mut self) -> Vitals {
+        if let Some(body) = &self.body {
+            return body.vitals();
+        }
         let (cpu, memory) = self.system.as_mut().map_or((None, None), |system| {
             system.refresh_cpu_usage();
             system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
@@ -56,7 +85,7 @@ impl Pulse {
         });
         let disk =
             facts::disk(&self.data_dir).map(|(t, used)| 100.0 * used as f32 / t.max(1) as f32);
-        let now = HeartbeatBody {
+        Vitals {
             cpu,
             memory,
             disk: disk.map(f32::round),
@@ -65,6 +94,26 @@ impl Pulse {
                 .map(|l| (l.one as f32 * 10.0).round() / 10.0),
             temperature: self.temperature().map(f32::round),
             uptime: System::uptime().unwrap_or(0),
+        }
+    }
+
+    /// The next heartbeat.
+    pub(super) fn beat(&mut self, work: &Work) -> HeartbeatBody {
+        let Vitals {
+            cpu,
+            memory,
+            disk,
+            load,
+            temperature,
+            uptime,
+        } = self.look();
+        let now = HeartbeatBody {
+            cpu,
+            memory,
+            disk,
+            load,
+            temperature,
+            uptime,
             running: Some(work.running),
             failed: Some(work.failed),
             generation: Some(work.generation),

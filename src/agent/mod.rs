@@ -25,8 +25,10 @@ mod machine;
 mod node;
 mod probe;
 mod report;
+mod scratch;
 mod sender;
 mod shipping;
+mod simulated;
 mod standalone;
 mod store;
 mod telemetry;
@@ -35,7 +37,10 @@ pub use directory::Here;
 pub(crate) use enroll::BrokerAddress;
 pub use enroll::JoinError;
 pub use facts::addresses;
+pub(crate) use heartbeat::Vitals;
 pub use local::{AgentKind, LocalLine, LocalStatus};
+pub(crate) use machine::Values;
+pub(crate) use simulated::{Body, Fate, Note, Simulated};
 pub use standalone::StandaloneError;
 pub use store::StoreError;
 
@@ -105,7 +110,25 @@ pub async fn run(config: AgentConfig, shutdown: Shutdown) -> Result<AgentEnd, Ag
         Some(member) => member,
         None => return Ok(AgentEnd::Stopped),
     };
-    node::Node::start(config, store, member)?
+    node::Node::start(config, store, member, None)?
+        .run(shutdown)
+        .await
+}
+
+/// Runs the agent of a node that is simulated, until it is asked to stop.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn run_simulated(
+    config: AgentConfig,
+    node: Simulated,
+    shutdown: Shutdown,
+) -> Result<AgentEnd, AgentError> {
+    let store = store::Store::open_scratch(&config.common.data_dir)?;
+    let Some(member) = enroll::membership(&config, &store, &shutdown).await? else {
+        return Ok(AgentEnd::Stopped);
+    };
+    node::Node::start(config, store, member, Some(node))?
         .run(shutdown)
         .await
 }

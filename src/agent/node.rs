@@ -13,6 +13,7 @@ use super::{
     report::Reporter,
     sender::Sender,
     shipping::{Place, Shipping},
+    simulated::{Cable, Fate, Note, Simulated, next_fate, thawed},
     store::Store,
     telemetry::Telemetry,
 };
@@ -58,6 +59,7 @@ pub(super) struct Node {
     facts: Option<NodeFacts>,
     started_ms: u64,
     next_beat: Instant,
+    simulated: Option<Simulated>,
     pub(super) end: Option<AgentEnd>,
 }
 
@@ -67,19 +69,29 @@ impl Node {
         config: AgentConfig,
         store: Store,
         member: Member,
+        simulated: Option<Simulated>,
     ) -> Result<Node, AgentError> {
         let Member {
             sender,
             fleet_key,
             login,
         } = member;
-        let core = Core::new(&config, store, sender.node.clone())?;
-        let (publisher, session) = mqtt::spawn(login, enroll::settings(&config));
+        let core = Core::of(&config, store, sender.node.clone(), simulated.as_ref())?;
+        let settings = enroll::settings(&config);
+        let (publisher, session) = match &simulated {
+            None => mqtt::spawn(login, settings),
+            Some(node) => mqtt::spawn(Cable::new(login, node), settings),
+        };
+        let body = simulated.as_ref().map(|s| s.body.clone());
         let cfg = core.latest.as_ref().map(|a| a.cfg.clone());
         Ok(Node {
-            pulse: Pulse::new(config.common.data_dir.clone()),
+            pulse: match body.clone() {
+                None => Pulse::new(config.common.data_dir.clone()),
+                Some(body) => Pulse::simulated(body),
+            },
             telemetry: Telemetry::new(
                 config.common.data_dir.clone(),
+                body,
                 sender.clone(),
                 publisher.clone(),
             ),
@@ -99,6 +111,7 @@ impl Node {
             facts: None,
             started_ms: clock::mono_ms(),
             next_beat: Instant::now(),
+            simulated,
             end: None,
         })
     }
@@ -119,6 +132,7 @@ impl Node {
                 Some(stored) = self.core.stored.recv() => self.core.assignment_stored(stored),
                 Some(request) = self.server.requests.recv() => self.local_request(request),
                 () = hangup.next() => self.refresh(),
+                fate = next_fate(&mut self.simulated) => self.meet(fate).await,
                 _ = listing.tick() => self.core.list_everything(),
                 () = time::sleep_until(wake) => self.woken(),
             }
@@ -130,6 +144,31 @@ impl Node {
                 self.server.finish().await;
                 return Ok(end);
             }
+        }
+    }
+
+    /// What the simulation wants to know.
+    fn note(&self, note: Note<'_>) {
+        if let Some(simulated) = &self.simulated {
+            simulated.body.noted(note);
+        }
+    }
+
+    /// What happens to a simulated node.
+    async fn meet(&mut self, fate: Fate) {
+        let fate = match fate {
+            Fate::Frozen => thawed(&mut self.simulated).await,
+            other => other,
+        };
+        if fate == Fate::CutOff {
+            self.session_event(SessionEvent::Disconnected {
+                reason: "the simulation broke the connection".into(),
+                refused: false,
+            });
+        }
+        // Broken now, or dialled anew at once, since its link is up again.
+        if fate == Fate::CutOff || !self.connected {
+            self.publisher.reconnect();
         }
     }
 
@@ -160,12 +199,14 @@ impl Node {
         match event {
             SessionEvent::Connected => {
                 self.connected = true;
+                self.note(Note::Connected);
                 self.announce();
                 self.telemetry.connected(true);
                 self.shipping.connected(true);
             }
             SessionEvent::Disconnected { reason, refused } => {
                 self.connected = false;
+                self.note(Note::Disconnected);
                 self.telemetry.connected(false);
                 self.shipping.connected(false);
                 warn!(reason, "not connected, workloads go on");
@@ -179,6 +220,7 @@ impl Node {
                 }
             }
             SessionEvent::Message { topic, payload, .. } => {
+                self.note(Note::Received);
                 match self.inbox.take(&self.sender, &topic, &payload) {
                     Some(Heard::Assignment(assignment)) => self.assigned(assignment),
                     Some(Heard::Command { seq, command }) => {
@@ -223,7 +265,11 @@ impl Node {
         if !waited && !self.core.engines.all_answered() {
             return;
         }
-        let facts = facts::gather(&self.config, &self.core.engines.facts());
+        let engines = self.core.engines.facts();
+        let facts = match &self.simulated {
+            None => facts::gather(&self.config, &engines),
+            Some(simulated) => simulated.body.facts(&engines),
+        };
         if again || self.facts.as_ref() != Some(&facts) {
             if self.connected {
                 self.say(Kind::Metadata, &facts);
@@ -233,6 +279,7 @@ impl Node {
     }
 
     pub(super) fn say(&self, kind: Kind, body: &impl serde::Serialize) {
+        self.note(Note::Sent);
         if !self.sender.post(&self.publisher, kind, None, body) {
             warn!(
                 kind = kind.as_str(),
@@ -261,6 +308,7 @@ impl Node {
     }
 
     fn assigned(&mut self, assignment: Assignment) {
+        self.note(Note::Assigned(&assignment));
         let cfg = assignment.cfg.clone();
         if self.core.assign(assignment) && self.cfg != cfg {
             self.cfg = cfg;
@@ -335,6 +383,9 @@ impl Node {
         }
         if changed {
             self.follow();
+            if self.simulated.is_some() {
+                self.note(Note::Observed(&self.core.observed()));
+            }
         }
     }
 

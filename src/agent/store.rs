@@ -9,6 +9,7 @@
 //! | `assignment.json` | the last assignment |
 //! | `memory.json` | [`Memory`] |
 
+use super::scratch;
 use crate::{
     contract::Seq,
     identity::{self, FileError, IdentityError, SigningKey, StartCounter},
@@ -35,6 +36,14 @@ pub enum StoreError {
     /// A file that must go is still there.
     #[error("{path} cannot be removed: {message}")]
     Forget {
+        /// The file.
+        path: String,
+        /// Why.
+        message: String,
+    },
+    /// A file of a simulated node.
+    #[error("{path} cannot be written: {message}; give the simulation another --state")]
+    Scratch {
         /// The file.
         path: String,
         /// Why.
@@ -86,6 +95,8 @@ struct StoredMemory {
     runs: BTreeMap<Name, supervisor::RunRecord>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     held: BTreeMap<Name, supervisor::Held>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    trials: BTreeMap<Name, supervisor::TrialRecord>,
     #[serde(default)]
     command_seq: Seq,
 }
@@ -96,6 +107,7 @@ impl From<StoredMemory> for Memory {
             restarts_done,
             runs,
             held,
+            trials,
             command_seq,
         } = stored;
         Memory {
@@ -103,6 +115,7 @@ impl From<StoredMemory> for Memory {
                 restarts_done,
                 runs,
                 held,
+                trials,
             },
             command_seq,
         }
@@ -115,11 +128,13 @@ impl From<Memory> for StoredMemory {
             restarts_done,
             runs,
             held,
+            trials,
         } = memory.supervisor;
         StoredMemory {
             restarts_done,
             runs,
             held,
+            trials,
             command_seq: memory.command_seq,
         }
     }
@@ -129,7 +144,8 @@ impl From<Memory> for StoredMemory {
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
-    _lock: File,
+    /// `None`: of a simulated node, and what is written need not outlive a power cut.
+    lock: Option<File>,
 }
 
 impl Store {
@@ -147,7 +163,16 @@ impl Store {
             .map_err(|e| in_use(e.into()))?;
         Ok(Store {
             dir: dir.to_owned(),
-            _lock: lock,
+            lock: Some(lock),
+        })
+    }
+
+    /// The directory of a simulated node: without a lock, and nothing waits for the disk.
+    pub(super) fn open_scratch(dir: &Path) -> Result<Store, StoreError> {
+        scratch::make_dir(dir)?;
+        Ok(Store {
+            dir: dir.to_owned(),
+            lock: None,
         })
     }
 
@@ -167,7 +192,11 @@ impl Store {
     }
 
     pub(super) fn key(&self) -> Result<SigningKey, StoreError> {
-        Ok(SigningKey::open_or_create(&self.dir.join("node.key"))?)
+        let path = self.dir.join("node.key");
+        if self.lock.is_none() {
+            scratch::make_key(&path)?;
+        }
+        Ok(SigningKey::open_or_create(&path)?)
     }
 
     /// This start's number. A disk that is full must not keep a board from running what it is
@@ -175,6 +204,9 @@ impl Store {
     /// from one, so that they are not taken for old ones. The second value is where to count from.
     pub(super) fn count_start(&self) -> Result<(u64, u64), StoreError> {
         let path = self.dir.join("starts");
+        if self.lock.is_none() {
+            return Ok((scratch::count_start(&path)?, 1));
+        }
         match StartCounter::next(&path, clock::unix_ms()) {
             Ok(start) => Ok((start, 1)),
             Err(error) if error.is_full() => {
@@ -236,6 +268,7 @@ impl Store {
     pub(super) fn writer(&self) -> Writer {
         Writer {
             dir: self.dir.clone(),
+            careful: self.lock.is_some(),
         }
     }
 
@@ -261,6 +294,8 @@ impl Store {
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
     dir: PathBuf,
+    /// What is written outlives a power cut.
+    careful: bool,
 }
 
 impl Writer {
@@ -274,6 +309,9 @@ impl Writer {
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
         let text = serde_json::to_vec(value).unwrap_or_default();
+        if !self.careful {
+            return scratch::write(&self.dir.join(name), &text);
+        }
         Ok(identity::write_private(&self.dir.join(name), &text)?)
     }
 }

@@ -5,6 +5,7 @@ use super::{
     args::{ApplyArgs, Format, PlanArgs, RmArgs},
     client::Client,
     files, output,
+    rollout::{self, Before},
 };
 use crate::{
     fleet::{InstanceView, Plan, PlannedWorkload},
@@ -20,6 +21,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What a shell says of a program that was ended by Ctrl-C.
+const INTERRUPTED: u8 = 130;
+/// How long is waited for instances where a rollout has failed already.
+const AFTER_FAILURE_MS: u64 = 10_000;
+
 pub(super) async fn plan(client: &mut Client, args: PlanArgs) -> Result<ExitCode, Failure> {
     // For scripts: 1 says that there are changes, so an error is 2.
     let error = |f: Failure| Failure { code: 2, ..f };
@@ -29,6 +35,7 @@ pub(super) async fn plan(client: &mut Client, args: PlanArgs) -> Result<ExitCode
         plan: None,
         prune: args.prune,
         variables: files.variables,
+        suffix: String::new(),
     };
     let plan: Plan = client.post("/api/v1/plan", &request).await.map_err(error)?;
     show(args.files.output.output, &plan)?;
@@ -42,6 +49,7 @@ pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCo
         plan: None,
         prune: args.prune,
         variables: files.variables,
+        suffix: args.as_suffix.unwrap_or_default(),
     };
     let format = args.files.output.output;
     if !args.yes {
@@ -50,41 +58,71 @@ pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCo
         if plan.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        if !confirm()? {
+        if !confirm("Apply this?")? {
             eprintln!("nothing was applied");
             return Ok(ExitCode::FAILURE);
         }
         request.plan = Some(plan);
     }
+    let before = match args.wait {
+        true => Some(Before::look(client).await?),
+        false => None,
+    };
     let plan: Plan = client.post("/api/v1/apply", &request).await?;
     if args.yes && !(args.wait && format == Format::Json) {
         show(format, &plan)?;
     }
-    if !args.wait {
+    let Some(before) = before else {
         return Ok(ExitCode::SUCCESS);
+    };
+    tokio::select! {
+        ok = settle(client, &plan, &before, args.timeout, format) => Ok(match ok? {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }),
+        Ok(()) = tokio::signal::ctrl_c() => {
+            eprintln!("no longer waiting; the change stays applied");
+            Ok(ExitCode::from(INTERRUPTED))
+        }
     }
+}
+
+/// Until what was applied is rolled out and runs, and what was removed is gone. `true` when all is
+/// as wanted.
+async fn settle(
+    client: &mut Client,
+    plan: &Plan,
+    before: &Before,
+    timeout_ms: u64,
+    format: Format,
+) -> Result<bool, Failure> {
+    let deadline = Instant::now() + Duration::from_millis(timeout_ms);
     let planned = plan
         .added
         .iter()
         .chain(&plan.changed)
         .map(|p| p.workload.clone());
     let workloads: Vec<Name> = planned.chain(plan.unchanged.iter().cloned()).collect();
-    let ok = wait(client, workloads, args.timeout, format).await?;
+    let followed = rollout::follow(client, before, &workloads, deadline).await?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+    if !followed.well() {
+        left = left.min(AFTER_FAILURE_MS);
+    }
+    // What has gone back runs well again, and yet is not what was asked for.
+    let ok = wait(client, workloads, left, format).await? && followed.well();
     gone(client, &plan.removed).await?;
-    Ok(if ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(ok)
 }
 
-fn confirm() -> Result<bool, Failure> {
+/// Asks a person, when there is one.
+pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(
-            "nobody can be asked here: say -y to apply without a question",
+            "nobody can be asked here: say -y to go on without a question",
         ));
     }
-    eprint!("Apply this? [y/N] ");
+    eprint!("{question} [y/N] ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
@@ -189,6 +227,9 @@ fn text(plan: &Plan, wide: bool) -> String {
             let (from, to) = (f.from.to_string(), f.to.to_string());
             let (from, to) = (output::short(&from, 120), output::short(&to, 120));
             let _ = writeln!(out, "    {}: {from} -> {to}", f.field);
+        }
+        if let Some(how) = &w.rollout {
+            let _ = writeln!(out, "    rollout: {how}");
         }
         places(&mut out, w, wide);
     }

@@ -113,6 +113,22 @@ impl Client {
         })
     }
 
+    /// The same for what is ordered.
+    pub(super) async fn stream_post(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Lines, Failure> {
+        let response = self.send(Method::POST, path, Some(body)).await?;
+        if !response.status().is_success() {
+            return Err(problem(response).await);
+        }
+        Ok(Lines {
+            body: response.into_body(),
+            buffer: Vec::new(),
+        })
+    }
+
     /// A connection that goes on with another protocol.
     pub(super) async fn upgrade(
         &mut self,

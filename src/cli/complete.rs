@@ -1,7 +1,10 @@
 //! Completion: the shell asks this program, which asks the controller for live names.
 
 use super::{Failure, args::Connection, client::Client, context, output};
-use crate::fleet::{NodeView, WorkloadView};
+use crate::{
+    fleet::{NodeView, WorkloadView},
+    http::RolloutView,
+};
 use clap_complete::CompletionCandidate;
 use std::{process::ExitCode, time::Duration};
 
@@ -41,6 +44,14 @@ pub(super) fn workloads() -> Vec<CompletionCandidate> {
     names(async |client: &mut Client| {
         let all: Vec<WorkloadView> = client.list("/api/v1/workloads").await?;
         Ok(all.into_iter().map(|w| w.name.to_string()).collect())
+    })
+}
+
+/// Workloads that are (or were last) rolled out.
+pub(super) fn rollouts() -> Vec<CompletionCandidate> {
+    names(async |client: &mut Client| {
+        let all: Vec<RolloutView> = client.list("/api/v1/rollouts").await?;
+        Ok(all.into_iter().map(|r| r.workload.to_string()).collect())
     })
 }
 

@@ -10,25 +10,33 @@ mod apply;
 mod args;
 mod check;
 mod client;
+mod cluster;
 mod command;
 mod complete;
 mod config;
 mod context;
+mod drain;
 mod events;
 mod exec;
 mod files;
 mod local;
 mod logs;
+mod migrate;
 mod node;
 mod node_config;
 mod output;
 mod ps;
+mod rebalance;
 mod role;
+mod rollout;
 mod run;
+mod simulate;
 mod terminal;
 mod token;
 mod validate;
+mod versions;
 mod when;
+mod why;
 mod workload;
 
 use args::{Cli, Verb};
@@ -111,6 +119,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Agent(args) => role::agent(&args),
         Verb::Broker(args) => role::broker(&args),
         Verb::Check(args) => check::run(&args),
+        Verb::Simulate(args) => simulate::run(&connection, &args),
         Verb::Config(verb) => config::run(verb),
         Verb::Validate(args) => validate::run(&args),
         Verb::Completion { shell } => complete::script(shell),
@@ -141,13 +150,18 @@ async fn operate(mut client: client::Client, verb: Verb) -> Result<ExitCode, Fai
         Verb::Apply(args) => return apply::apply(&mut client, args).await,
         Verb::Plan(args) => return apply::plan(&mut client, args).await,
         Verb::Exec(args) => return exec::run(&mut client, args).await,
+        Verb::Rollout(verb) => return rollout::run(&mut client, verb).await,
+        Verb::Instance(verb) => return migrate::run(&mut client, verb).await,
+        Verb::Rebalance(args) => return rebalance::run(&mut client, args).await,
         Verb::Command(verb) => return command::run(&mut client, verb).await,
         Verb::Rm(args) => apply::rm(&mut client, args).await,
         Verb::Adopt(args) => adopt::run(&mut client, args).await,
         Verb::Ps(args) => ps::run(&mut client, args).await,
         Verb::Logs(args) => logs::run(&mut client, args).await,
-        Verb::Node(verb) => node::run(&mut client, verb).await,
-        Verb::Workload(verb) => workload::run(&mut client, verb).await,
+        Verb::Node(verb) => return node::run(&mut client, verb).await,
+        Verb::Workload(verb) => return workload::run(&mut client, verb).await,
+        Verb::Versions(args) => versions::run(&mut client, args).await,
+        Verb::Cluster(verb) => cluster::run(&mut client, verb).await,
         Verb::Token(verb) => token::run(&mut client, verb).await,
         Verb::Events(args) => events::run(&mut client, args).await,
         Verb::Audit(args) => events::audit(&mut client, args).await,

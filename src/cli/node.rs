@@ -2,19 +2,19 @@
 
 use super::{
     Failure,
-    args::{ListArgs, NodeVerb},
+    args::{ListArgs, NodeVerb, ReserveArgs},
     client::Client,
-    node_config, output, ps,
+    drain, node_config, output, ps,
 };
 use crate::{
-    fleet::{Approval, NodeView, Reading},
+    fleet::{Approval, NodeView, Reading, Reserved},
     http::LabelChange,
     model::Metric,
 };
 use hyper::Method;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, process::ExitCode};
 
-const HEAD: [&str; 12] = [
+const HEAD: [&str; 13] = [
     "NAME",
     "STATE",
     "SINCE",
@@ -27,10 +27,12 @@ const HEAD: [&str; 12] = [
     "OS",
     "AGENT",
     "ADDRESSES",
+    "LOAD",
 ];
 
-pub(super) async fn run(client: &mut Client, verb: NodeVerb) -> Result<(), Failure> {
-    match verb {
+pub(super) async fn run(client: &mut Client, verb: NodeVerb) -> Result<ExitCode, Failure> {
+    let done = match verb {
+        NodeVerb::Drain(args) => return drain::run(client, args).await,
         NodeVerb::Ls(args) => ls(client, args).await,
         NodeVerb::Show { node, output } => {
             let view: NodeView = client.get(&format!("/api/v1/nodes/{node}")).await?;
@@ -76,7 +78,41 @@ pub(super) async fn run(client: &mut Client, verb: NodeVerb) -> Result<(), Failu
                 .order(Method::PATCH, &path, Some(&LabelChange { labels: change }))
                 .await
         }
-    }
+        NodeVerb::Cordon(arg) => {
+            post(client, &format!("/api/v1/nodes/{}/cordon", arg.node)).await?;
+            eprintln!("{} takes nothing new; what it has stays", arg.node);
+            Ok(())
+        }
+        NodeVerb::Uncordon(arg) => {
+            post(client, &format!("/api/v1/nodes/{}/uncordon", arg.node)).await?;
+            eprintln!("{} takes instances again", arg.node);
+            Ok(())
+        }
+        NodeVerb::Reserve(args) => reserve(client, args).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// What is not named stays as it is.
+async fn reserve(client: &mut Client, args: ReserveArgs) -> Result<(), Failure> {
+    let path = format!("/api/v1/nodes/{}", args.node);
+    let view: NodeView = client.get(&path).await?;
+    let reserved = Reserved {
+        memory: args.memory.unwrap_or(view.reserved.memory),
+        cpus: args.cpus.unwrap_or(view.reserved.cpus),
+    };
+    let path = format!("{path}/reserve");
+    client.order(Method::POST, &path, Some(&reserved)).await?;
+    eprintln!("{}: {} kept free", args.node, reserved_text(&reserved));
+    Ok(())
+}
+
+fn reserved_text(reserved: &Reserved) -> String {
+    format!(
+        "{} of memory and {} cores",
+        output::bytes(reserved.memory),
+        reserved.cpus
+    )
 }
 
 pub(super) async fn post(client: &mut Client, path: &str) -> Result<(), Failure> {
@@ -114,16 +150,56 @@ fn row(n: &NodeView, wide: bool) -> Vec<String> {
         cells.push(facts.map_or("-".into(), |f| f.os.clone()));
         cells.push(facts.map_or("-".into(), |f| f.agent_version.clone()));
         cells.push(facts.map_or("-".into(), |f| f.addresses.join(",")));
+        cells.push(format!("{}%", n.load));
     }
     cells
 }
 
 fn state(n: &NodeView) -> String {
+    let marks = [
+        (n.lost, "lost"),
+        (n.damped, "damped"),
+        (n.drain.is_some(), "draining"),
+        (n.cordoned && n.drain.is_none(), "cordoned"),
+    ];
+    let marks = marks.into_iter().filter(|(is, _)| *is);
     match n.approval {
-        Approval::Approved => n.state.to_string(),
+        Approval::Approved => marks.fold(n.state.to_string(), |text, (_, mark)| {
+            format!("{text},{mark}")
+        }),
         Approval::Pending => "waits".into(),
         Approval::Revoked => "revoked".into(),
     }
+}
+
+/// Why it takes nothing new, how full it is, and what is kept free.
+fn takes(n: &NodeView) -> String {
+    let mut lines = Vec::new();
+    let why_not = [
+        (
+            n.lost,
+            "it was lost: what could move was placed elsewhere; it takes nothing new until it is back",
+        ),
+        (
+            n.damped,
+            "it has come and gone too often: it takes nothing new until it has held still",
+        ),
+        (
+            n.cordoned,
+            "it takes nothing new until `fleetctl node uncordon`",
+        ),
+    ];
+    lines.extend(
+        why_not
+            .into_iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, why)| why.to_owned()),
+    );
+    lines.push(format!("{}% of what can be placed on it is taken", n.load));
+    if n.reserved != Reserved::default() {
+        lines.push(format!("{} kept free", reserved_text(&n.reserved)));
+    }
+    lines.join("\n")
 }
 
 fn engines(n: &NodeView) -> String {
@@ -158,6 +234,11 @@ fn fields(n: &NodeView) -> Vec<(&'static str, String)> {
             format!("{} for {}", state(n), output::ago(n.since_ms)),
         ),
         ("reason", n.reason.clone()),
+        ("placement", takes(n)),
+        (
+            "drain",
+            n.drain.as_ref().map(drain::summary).unwrap_or_default(),
+        ),
         ("joined", output::utc(n.joined_ms)),
         ("key", n.key.clone()),
         ("labels", labels(&n.labels)),

@@ -14,6 +14,11 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Not one of the forms that are for programs.
+pub(super) fn is_for_people(format: Format) -> bool {
+    matches!(format, Format::Table | Format::Wide)
+}
+
 /// Anything as JSON or YAML; `None` for the forms that are for people.
 fn structured(format: Format, value: &impl Serialize) -> Result<Option<String>, Failure> {
     Ok(match format {

@@ -3,13 +3,13 @@
 use super::{Failure, args::ListArgs, client::Client, output};
 use crate::{
     fleet::{InstanceView, NodeView},
-    model::InstanceState,
+    model::{InstanceState, TrialState},
 };
 use std::{collections::BTreeSet, time::Duration};
 
-const HEAD: [&str; 13] = [
+const HEAD: [&str; 14] = [
     "WORKLOAD", "NODE", "STATE", "RUNTIME", "VERSION", "RESTARTS", "SINCE", "REASON", "EXIT",
-    "HEALTH", "RUNS", "HANDLE", "WARNINGS",
+    "HEALTH", "RUNS", "HANDLE", "WARNINGS", "REVISION",
 ];
 
 pub(super) async fn run(client: &mut Client, args: ListArgs) -> Result<(), Failure> {
@@ -43,13 +43,8 @@ fn row(i: &InstanceView, wide: bool) -> Vec<String> {
         i.version.clone(),
         i.restarts.to_string(),
         output::ago(i.since_ms),
-        match (i.reason.is_empty(), i.next_run_ms) {
-            (true, Some(next)) if i.state == InstanceState::Scheduled => {
-                format!("next run {} UTC", output::utc(next))
-            }
-            // All of it is in `workload show`.
-            _ => output::short(&i.reason, if wide { 200 } else { 100 }),
-        },
+        // All of it is in `workload show`.
+        output::short(&reason(i), if wide { 200 } else { 100 }),
     ];
     if wide {
         cells.push(i.exit_code.map_or("-".into(), |c| c.to_string()));
@@ -61,8 +56,28 @@ fn row(i: &InstanceView, wide: bool) -> Vec<String> {
                 .map_or("-".into(), |h| h.chars().take(16).collect()),
         );
         cells.push(i.warnings.join("; "));
+        cells.push(match i.revision {
+            0 => "-".into(),
+            revision => revision.to_string(),
+        });
     }
     cells
+}
+
+/// Why it is as it is; where all is well, what is still to come.
+fn reason(i: &InstanceView) -> String {
+    let scheduled = i.state == InstanceState::Scheduled;
+    let trial = i.trial.as_ref().map(|t| (t.state, t));
+    match (i.next_run_ms, trial) {
+        _ if !i.reason.is_empty() => i.reason.clone(),
+        (Some(next), _) if scheduled => format!("next run {} UTC", output::utc(next)),
+        (_, Some((TrialState::Running, t))) => format!("{} is on trial", t.version),
+        (_, Some((TrialState::Failed, t))) => {
+            let why = t.reason.as_ref().map(|why| format!(": {why}"));
+            format!("{} failed here{}", t.version, why.unwrap_or_default())
+        }
+        _ => String::new(),
+    }
 }
 
 /// Shows once, or again whenever it looks different, once a second.

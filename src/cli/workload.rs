@@ -5,14 +5,14 @@ use super::{
     args::{Format, ListArgs, WorkloadArg, WorkloadVerb},
     client::Client,
     node::post,
-    output, ps,
+    output, ps, rollout, versions, why,
 };
 use crate::{
     fleet::{InstanceView, WorkloadView},
     manifest,
     model::{Desired, Name, PlacementMode, Run, RunMode},
 };
-use std::fmt::Write;
+use std::{fmt::Write, process::ExitCode};
 
 const HEAD: [&str; 8] = [
     "NAME",
@@ -25,8 +25,8 @@ const HEAD: [&str; 8] = [
     "RUNS",
 ];
 
-pub(super) async fn run(client: &mut Client, verb: WorkloadVerb) -> Result<(), Failure> {
-    match verb {
+pub(super) async fn run(client: &mut Client, verb: WorkloadVerb) -> Result<ExitCode, Failure> {
+    let done = match verb {
         WorkloadVerb::Ls(args) => ls(client, args).await,
         WorkloadVerb::Show { workload, output } => {
             let view: WorkloadView = client.get(&format!("/api/v1/workloads/{workload}")).await?;
@@ -38,7 +38,11 @@ pub(super) async fn run(client: &mut Client, verb: WorkloadVerb) -> Result<(), F
         WorkloadVerb::Start(arg) => change(client, arg, "start").await,
         WorkloadVerb::Stop(arg) => change(client, arg, "stop").await,
         WorkloadVerb::Restart(arg) => change(client, arg, "restart").await,
-    }
+        WorkloadVerb::Why(args) => why::run(client, args).await,
+        WorkloadVerb::History(args) => versions::history(client, args).await,
+        WorkloadVerb::Rollback(args) => return rollout::rollback(client, args).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 async fn change(client: &mut Client, arg: WorkloadArg, verb: &str) -> Result<(), Failure> {
@@ -102,6 +106,28 @@ fn row(w: &WorkloadView, wide: bool) -> Vec<String> {
     cells
 }
 
+fn revision(w: &WorkloadView) -> String {
+    let mut text = w.revision.to_string();
+    if w.behind > 0 {
+        let _ = write!(text, ", {} nodes are at another one", w.behind);
+    }
+    if w.revisions > 1 {
+        let _ = write!(text, " (`workload history` has {})", w.revisions);
+    }
+    text
+}
+
+fn rollout_text(w: &WorkloadView) -> String {
+    w.rollout.as_ref().map_or_else(String::new, |r| {
+        format!(
+            "to {}: {}, {}",
+            r.to_version,
+            rollout::phase_text(r.phase),
+            r.reason
+        )
+    })
+}
+
 fn desired(desired: Desired) -> &'static str {
     match desired {
         Desired::Running => "running",
@@ -162,7 +188,8 @@ fn fields(w: &WorkloadView, instances: &[InstanceView]) -> Vec<(&'static str, St
         ("version", w.version.clone()),
         ("desired", desired(w.desired).into()),
         ("ready", format!("{} of {}", w.running, w.wanted)),
-        ("revision", w.revision.to_string()),
+        ("revision", revision(w)),
+        ("rollout", rollout_text(w)),
         ("applied", output::utc(w.applied_ms)),
         ("runs", what(&w.spec.run)),
         ("instances", standing.trim_end().to_owned()),

@@ -4,11 +4,12 @@ use super::{
     Role, Surroundings,
     common::{Common, CommonOverrides, parse_path, parse_topic_prefix},
     listen::{Listen, parse_advertised, parse_broker},
-    read_listen, role_table,
+    read_listen, rebalance, role_table,
     settings::Settings,
     telemetry,
 };
 use crate::{
+    fleet::{AutoRebalance, FleetConfig},
     manifest::{
         Flaw, Problems, Source,
         quantity::{duration_text, parse_duration_ms},
@@ -57,10 +58,14 @@ pub struct ControllerConfig {
     pub silent_after_ms: u64,
     /// `offline_after`: silent for so long, milliseconds.
     pub offline_after_ms: u64,
+    /// `lost_after`: offline for so long, what may move is placed elsewhere, milliseconds; 0: never.
+    pub lost_after_ms: u64,
     /// `start_grace`: how long after its start the controller calls nobody silent, milliseconds.
     pub start_grace_ms: u64,
     /// `command_timeout`: how long a command waits for its result, milliseconds.
     pub command_timeout_ms: u64,
+    /// `[controller.rebalance]`: rebalancing by itself.
+    pub rebalance: Option<AutoRebalance>,
     /// `[controller.telemetry.<metric>]`: what nodes measure and publish.
     pub telemetry: BTreeMap<Metric, MetricConfig>,
     /// `[controller.log_shipping]`: whether nodes publish what their instances write.
@@ -175,7 +180,15 @@ pub struct ControllerOverrides {
         value_parser = parse_duration_ms
     )]
     pub offline_after: Option<u64>,
-    /// Nobody is called silent for so long after the start
+    /// What may move is placed elsewhere when its node was offline for so long; 0s: never
+    #[arg(
+        long,
+        env = "FLEETCTL_LOST_AFTER",
+        value_name = "DURATION",
+        value_parser = parse_duration_ms
+    )]
+    pub lost_after: Option<u64>,
+    /// Nobody is called silent, and nothing goes on by itself, for so long after the start
     #[arg(
         long,
         env = "FLEETCTL_START_GRACE",
@@ -264,6 +277,12 @@ impl ControllerConfig {
                 2 * MINUTE,
                 SECOND..=7 * DAY,
             ),
+            lost_after_ms: s.duration_ms(
+                "lost_after",
+                given.lost_after,
+                FleetConfig::default().lost_after_ms,
+                0..=7 * DAY,
+            ),
             start_grace_ms: s.duration_ms("start_grace", given.start_grace, 30 * SECOND, 0..=DAY),
             command_timeout_ms: s.duration_ms(
                 "command_timeout",
@@ -271,6 +290,7 @@ impl ControllerConfig {
                 10 * SECOND,
                 SECOND..=60 * MINUTE,
             ),
+            rebalance: rebalance::read(s.table("rebalance")),
             telemetry: telemetry::read_metrics(s.table("telemetry")),
             log_shipping: telemetry::read_shipping(s.table("log_shipping")),
         };
@@ -351,10 +371,20 @@ impl ControllerConfig {
         );
         line(t, "silent_after", duration(self.silent_after_ms));
         line(t, "offline_after", duration(self.offline_after_ms));
+        line(t, "lost_after", duration(self.lost_after_ms));
         line(t, "start_grace", duration(self.start_grace_ms));
         line(t, "command_timeout", duration(self.command_timeout_ms));
+        rebalance::render(self.rebalance.as_ref(), t);
         telemetry::render(&self.telemetry, &self.log_shipping, t);
         text
+    }
+
+    /// How the fleet as a whole is run.
+    pub fn fleet_config(&self) -> FleetConfig {
+        FleetConfig {
+            lost_after_ms: self.lost_after_ms,
+            rebalance: self.rebalance.clone(),
+        }
     }
 
     /// What it means for agents: the configuration of nodes that have none of their own.

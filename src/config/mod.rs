@@ -15,6 +15,7 @@ mod common;
 mod controller;
 mod join;
 mod listen;
+mod rebalance;
 mod settings;
 mod telemetry;
 #[cfg(test)]

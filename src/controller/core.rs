@@ -1,9 +1,13 @@
 //! The thread that writes.
 
-use super::state::{AskError, Controller, Input};
+use super::{
+    state::{AskError, Controller, Input},
+    time::EntryClock,
+};
 use crate::{
     fleet::{Change, Effect, Entry, Fleet, Presence, PresenceSettings, Refusal},
     journal::Journal,
+    model::Name,
     support::clock,
 };
 use std::{
@@ -18,6 +22,10 @@ use tracing::{error, info, warn};
 const BATCH: usize = 256;
 /// How often what the journal could not keep is tried again.
 const RETRY_MS: u64 = 2_000;
+/// Between two looks at what goes on by itself, at least.
+const DEADLINE_STEP_MS: u64 = 20;
+/// Between two looks at whether everybody was heard since the start.
+const GRACE_STEP_MS: u64 = 500;
 /// Entries after which a snapshot is taken.
 const SNAPSHOT_EVERY: u64 = 5_000;
 
@@ -29,10 +37,13 @@ pub(super) fn run(
     inputs: &flume::Receiver<Input>,
 ) {
     let presence = Presence::new(settings);
+    let time = EntryClock::after(&controller.fleet(), clock::unix_ms());
     let mut core = Core {
         controller,
         journal,
         presence,
+        time,
+        start_grace_ms: settings.start_grace_ms,
         started: Instant::now(),
         deadline: Some(0),
         unsaved: BTreeMap::new(),
@@ -63,6 +74,11 @@ struct Core<'a> {
     controller: &'a Arc<Controller>,
     journal: Box<dyn Journal>,
     presence: Presence,
+    /// Gives entries their time.
+    time: EntryClock,
+    /// Nothing goes on by itself before, in milliseconds since the start, unless everybody was heard:
+    /// who has not come yet after a restart of the controller is not to be taken for lost.
+    start_grace_ms: u64,
     started: Instant,
     /// Nothing is due before, in milliseconds since the start. Hearing a node only moves deadlines
     /// back, so that this is looked at anew only when it is reached or an entry was applied: a
@@ -82,6 +98,10 @@ impl Core<'_> {
         // A little late rather than a little early, and then again.
         self.deadline
             .map(|at| self.started + Duration::from_millis(at + 1))
+    }
+
+    fn time_may_pass(&self, fleet: &Fleet, now: u64) -> bool {
+        now >= self.start_grace_ms || self.presence.all_heard(fleet)
     }
 
     fn keep_unsaved(&mut self, entries: impl Iterator<Item = Entry>) {
@@ -107,10 +127,20 @@ impl Core<'_> {
         let command = open
             .map(|(_, c)| self.now() + c.deadline_ms.saturating_sub(wall))
             .min();
+        let due = fleet.next_deadline().map(|due| {
+            let left = due.saturating_sub(self.time.now(self.now(), wall));
+            // What was due a moment ago, and is due still, is tried again, yet not at once.
+            let at = self.now() + left.max(DEADLINE_STEP_MS);
+            match self.time_may_pass(fleet, at) {
+                true => at,
+                false => self.start_grace_ms.min(at + GRACE_STEP_MS),
+            }
+        });
         self.presence
             .next_deadline(fleet)
             .into_iter()
             .chain(command)
+            .chain(due)
             .min()
     }
 
@@ -126,8 +156,8 @@ impl Core<'_> {
         let mut answers: Vec<Answer> = Vec::new();
         let mut audits = Vec::new();
         let (mut stop, mut connected) = (false, false);
-        let at_ms = clock::unix_ms();
-        let now = self.now();
+        let (now, wall) = (self.now(), clock::unix_ms());
+        let at_ms = self.time.tick(now, wall);
         let mut apply = |fleet: &mut Fleet, by, change| -> Result<(), Refusal> {
             let entry = Entry { at_ms, by, change };
             effects.extend(fleet.apply(&entry)?);
@@ -140,15 +170,12 @@ impl Core<'_> {
         for input in batch {
             match input {
                 Input::Change { by, change, answer } => {
+                    note_session(&mut self.presence, &change, now);
                     let result = apply(&mut fleet, by, change).map_err(AskError::from);
                     answers.push((answer, result));
                 }
                 Input::Told(change) => {
-                    if let Change::NodePresenceChanged { node, presence, .. } = &change
-                        && *presence == crate::model::Presence::Online
-                    {
-                        self.presence.began(node, now);
-                    }
+                    note_session(&mut self.presence, &change, now);
                     if let Err(error) = apply(&mut fleet, None, change)
                         && error != Refusal::Unchanged
                     {
@@ -172,8 +199,12 @@ impl Core<'_> {
         let reached = self.deadline.is_some_and(|at| now >= at);
         if reached {
             let silent = self.presence.due(&fleet, now);
-            for change in silent.into_iter().chain(fleet.expired_commands(at_ms)) {
+            for change in silent.into_iter().chain(fleet.expired_commands(wall)) {
                 let _ = apply(&mut fleet, None, change);
+            }
+            let due = fleet.next_deadline().is_some_and(|due| due <= at_ms);
+            if due && self.time_may_pass(&fleet, now) {
+                let _ = apply(&mut fleet, None, Change::TimePassed {});
             }
         }
         if !entries.is_empty()
@@ -231,16 +262,22 @@ impl Core<'_> {
     fn release(&mut self, effects: Vec<Effect>) {
         let c = self.controller;
         let fleet = c.fleet();
+        // Who speaks HTTP fetches what is for it.
+        let mqtt = |node: &Name| fleet.node(node.as_str()).is_none_or(|n| !n.http);
         // Several changes of one batch need one assignment only.
         let mut assigned = std::collections::BTreeSet::new();
         for effect in effects {
             match effect {
                 Effect::PublishAssignment(node) => {
-                    if assigned.insert(node.clone()) {
+                    if mqtt(&node) && assigned.insert(node.clone()) {
                         c.outbox.assignment(&fleet, &node);
                     }
                 }
-                Effect::PublishWelcome(node) => c.outbox.welcome(&fleet, &node),
+                Effect::PublishWelcome(node) => {
+                    if mqtt(&node) {
+                        c.outbox.welcome(&fleet, &node);
+                    }
+                }
                 Effect::PublishAccess => c.outbox.access(&fleet.access()),
                 Effect::ClearRetained(node) => {
                     c.outbox.clear(&node);
@@ -261,8 +298,19 @@ impl Core<'_> {
         let c = self.controller;
         let fleet = c.fleet();
         c.outbox.access(&fleet.access());
-        for (name, _) in fleet.nodes() {
+        for (name, _) in fleet.nodes().filter(|(_, n)| !n.http) {
             c.outbox.assignment(&fleet, name);
         }
+    }
+}
+
+/// A node whose session begins must be heard from now on.
+fn note_session(presence: &mut Presence, change: &Change, now: u64) {
+    if let Change::NodePresenceChanged {
+        node, presence: is, ..
+    } = change
+        && *is == crate::model::Presence::Online
+    {
+        presence.began(node, now);
     }
 }

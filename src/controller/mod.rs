@@ -11,11 +11,13 @@
 //! sees the change. When the commit fails the fleet is loaded anew from the journal, who asked is
 //! told why, and everything that runs goes on.
 //!
-//! Heartbeats, pings and log lines do not pass the journal: see [`live`] and [`pending`].
+//! Heartbeats, pings and log lines do not pass the journal: see [`live`] and [`pending`]. Nodes that
+//! cannot speak MQTT come in over HTTP: see [`http_nodes`].
 
 mod core;
 mod events;
 mod first;
+mod http_nodes;
 mod inbox;
 mod live;
 mod local;
@@ -24,6 +26,7 @@ mod pending;
 mod plain;
 mod run;
 mod state;
+mod time;
 
 pub use events::{EventLog, NumberedEvent};
 pub use pending::{ExecNews, Pending, PendingError};

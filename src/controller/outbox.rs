@@ -90,6 +90,20 @@ impl Outbox {
         }
     }
 
+    /// What a node must run, signed as it would be on its topic: for one that fetches it.
+    pub fn signed_assignment(&self, fleet: &Fleet, node: &Name) -> Option<serde_json::Value> {
+        let assignment = fleet.assignment(node.as_str())?;
+        let topic = self.topics.of(Kind::Assignment, node);
+        let sealed = contract::seal(&topic, CONTROLLER, self.next(), &self.key, &assignment);
+        match sealed {
+            Ok(payload) => serde_json::from_slice(&payload).ok(),
+            Err(error) => {
+                tracing::error!(topic, %error, "assignment cannot be signed");
+                None
+            }
+        }
+    }
+
     /// A one-off order.
     pub fn command(&self, id: &str, node: &Name, order: CommandSpec) {
         let body = CommandBody {

@@ -110,6 +110,10 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
     let _ = controller
         .change(None, Change::Configured { node_config })
         .await;
+    let change = Change::FleetConfigured {
+        config: config.fleet_config(),
+    };
+    let _ = controller.change(None, change).await;
 
     let listening = tokio::spawn(listen(controller.clone(), session, gate, broker.clone()));
     let served = http::serve(&config.api_listen, controller.clone(), shutdown.clone()).await?;

@@ -165,14 +165,19 @@ impl Controller {
         let known = self
             .fleet()
             .node(node.as_str())
-            .map(|n| (n.presence, n.presence_reason.clone()));
-        let Some((presence, reason)) = known else {
+            .map(|n| (n.presence, n.presence_reason.clone(), n.http));
+        let Some((presence, reason, http)) = known else {
             return Err(Refusal::NotFound {
                 what: "node",
                 name: node.to_string(),
             }
             .into());
         };
+        if http {
+            return Ok(CommandOutcome::failed(format!(
+                "{node} speaks HTTP and takes no commands; it does what its assignment says"
+            )));
+        }
         if presence == crate::model::Presence::Offline {
             let why = if reason.is_empty() {
                 "offline".to_owned()

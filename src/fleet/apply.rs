@@ -1,9 +1,11 @@
 //! `Fleet::apply`: one entry in, effects out.
 
 use super::{
-    Approval, Change, Effect, Entry, Fleet, NodeRecord, Refusal, WorkloadRecord, event::emit,
+    Actor, Approval, Change, Effect, Entry, Fleet, NodeRecord, Refusal, WorkloadRecord,
+    event::emit,
+    rollout::{Doer, News, check_windows, take_spec},
 };
-use crate::model::{AssignedInstance, Assignment, Desired, Name, Presence, UnixMs, Workload};
+use crate::model::{Assignment, Desired, Name, UnixMs, Workload};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -19,7 +21,7 @@ impl Fleet {
     /// A [`Refusal`]; then nothing has changed, and the entry must not be journaled.
     pub fn apply(&mut self, entry: &Entry) -> Result<Vec<Effect>, Refusal> {
         let at = entry.at_ms;
-        let effects = match &entry.change {
+        let mut effects = match &entry.change {
             Change::Configured { node_config } => {
                 if self.node_config == *node_config {
                     return Err(Refusal::Unchanged);
@@ -59,30 +61,7 @@ impl Fleet {
                 presence,
                 session,
                 reason,
-            } => {
-                let record = self.member_mut(node)?;
-                if record.presence == *presence && record.session == *session {
-                    return Err(Refusal::Unchanged);
-                }
-                record.presence = *presence;
-                record.session = *session;
-                record.presence_reason = reason.clone();
-                record.presence_ms = at;
-                let message = match presence {
-                    Presence::Online => format!("{node} is online"),
-                    _ => format!("{node} is {presence}: {reason}"),
-                };
-                let mut effects = vec![
-                    emit(at, &format!("node_{presence}"), message)
-                        .about_node(node)
-                        .effect(),
-                ];
-                if *presence == Presence::Online {
-                    effects.extend(self.place_waiting());
-                }
-                effects.extend(self.advance_on(node, at));
-                effects
-            }
+            } => self.presence_changed(node, *presence, *session, reason, at)?,
             Change::StateReported {
                 node,
                 generation,
@@ -94,11 +73,11 @@ impl Fleet {
                 effects
             }
             Change::WorkloadsApplied { workloads, removed } => {
-                self.apply_and_remove(workloads, removed, at)?
+                self.apply_and_remove(workloads, removed, entry.by.as_ref(), at)?
             }
             Change::WorkloadsRemoved { workloads } => self.remove_workloads(workloads, at)?,
             Change::WorkloadDesired { workload, desired } => {
-                self.change_workload(workload, at, |record| {
+                let mut effects = self.change_workload(workload, at, |record| {
                     if record.desired == *desired {
                         return None;
                     }
@@ -107,7 +86,12 @@ impl Fleet {
                         Desired::Running => ("workload_started", format!("{workload} is started")),
                         Desired::Stopped => ("workload_stopped", format!("{workload} is stopped")),
                     })
-                })?
+                })?;
+                self.restart_rollout_times(workload, at);
+                if self.active.contains(workload) {
+                    effects.extend(self.advance(&BTreeSet::from([workload.clone()]), at));
+                }
+                effects
             }
             Change::WorkloadRestarted { workload } => {
                 self.change_workload(workload, at, |record| {
@@ -133,7 +117,8 @@ impl Fleet {
             } => self.migrate(workload, from, to.as_ref(), *force, at)?,
             Change::Rebalanced { moves } => self.rebalance(moves, at)?,
             Change::RolloutOrdered { workload, order } => {
-                self.order_rollout(workload, order, at)?
+                let by = entry.by.as_ref().map(|actor| actor.token.clone());
+                self.order_rollout(workload, order, by, at)?
             }
             Change::TimePassed {} => self.time_passed(at)?,
             Change::TokenCreated {
@@ -151,6 +136,8 @@ impl Fleet {
             } => self.issue_command(id, node, order, at, *deadline_ms)?,
             Change::CommandFinished { id, outcome } => self.finish_command(id, outcome)?,
         };
+        effects.extend(self.look_after(&entry.change, at));
+        effects.extend(self.advance_misplaced(at));
         self.version += 1;
         Ok(effects)
     }
@@ -161,15 +148,11 @@ impl Fleet {
             .nodes
             .get(node)
             .filter(|n| n.approval == Approval::Approved)?;
+        let (node, _) = self.nodes.get_key_value(node)?;
+        let mut room = self.room_for_guards(record);
         let assigned = |name: &Name| {
             let w = self.workloads.get(name)?;
-            Some(AssignedInstance {
-                workload: self.spec_on(w, node, record),
-                desired: w.desired,
-                restart_count: w.restart_count,
-                guard: None,
-                next: None,
-            })
+            (!w.held_back_on(node.as_str())).then(|| w.told(node, record, &mut room))
         };
         Some(Assignment {
             generation: record.generation,
@@ -191,8 +174,10 @@ impl Fleet {
         &mut self,
         workloads: &[Workload],
         removed: &[Name],
+        by: Option<&Actor>,
         at: UnixMs,
     ) -> Result<Vec<Effect>, Refusal> {
+        workloads.iter().try_for_each(check_windows)?;
         if let Some(unknown) = removed.iter().find(|n| !self.workloads.contains_key(*n)) {
             return Err(Refusal::no_workload(unknown));
         }
@@ -202,7 +187,7 @@ impl Fleet {
         }
         self.check_order(workloads, removed)?;
         if removed.is_empty() {
-            return self.apply_workloads(workloads, at);
+            return self.apply_workloads(workloads, by, at);
         }
         // What goes makes room for what comes. Refused by its size, nothing is removed either.
         let changed: Vec<&Workload> = workloads.iter().collect();
@@ -215,7 +200,7 @@ impl Fleet {
         }
         self.check_removed(removed, workloads)?;
         let mut effects = self.take_away(removed, at);
-        match self.apply_workloads(workloads, at) {
+        match self.apply_workloads(workloads, by, at) {
             Ok(more) => effects.extend(more),
             Err(Refusal::Unchanged) => {}
             Err(other) => return Err(other),
@@ -226,6 +211,7 @@ impl Fleet {
     fn apply_workloads(
         &mut self,
         workloads: &[Workload],
+        by: Option<&Actor>,
         at: UnixMs,
     ) -> Result<Vec<Effect>, Refusal> {
         let unchanged = |w: &&Workload| self.workloads.get(&w.name).is_some_and(|r| *r.spec == **w);
@@ -267,13 +253,12 @@ impl Fleet {
                 moves: BTreeMap::new(),
                 last_chosen: None,
             });
-            record.spec = Arc::new(workload.clone());
-            record.spec_hash = workload.spec_hash();
-            record.encoded_len = workload.encoded_len();
-            record.names = workload.template_names();
-            record.revision += 1;
-            record.applied_ms = at;
-            touched.extend(record.placed.iter().cloned());
+            let doer = Doer {
+                by: by.map(|actor| actor.token.clone()),
+                guarded: true,
+            };
+            let spec = Arc::new(workload.clone());
+            let begun = take_spec(&self.nodes, &mut record, spec, doer, at, &mut touched);
             self.workloads.insert(name.clone(), record);
             let verb = if known { "changed to" } else { "added as" };
             let message = format!("{name} was {verb} {}", workload.version);
@@ -282,9 +267,11 @@ impl Fleet {
                     .about_workload(&name)
                     .effect(),
             );
+            effects.extend(begun);
             names.insert(name);
         }
-        touched.extend(self.decide(names));
+        touched.extend(self.decide(names.clone()));
+        effects.extend(self.advance_all(&names, News::All, at, &mut touched));
         effects.extend(self.reassign(&touched));
         Ok(effects)
     }

@@ -1,6 +1,6 @@
 //! What a workload is on one node: its templates filled in with what the fleet knows of the node.
 
-use super::{Fleet, NodeRecord, WorkloadRecord};
+use super::{Fleet, NodeRecord, WorkloadRecord, rollout::hash_on};
 use crate::model::{Name, Workload, template::Lookup};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,40 +34,30 @@ impl NodeNames {
     }
 }
 
-impl Fleet {
-    /// The workload as this node gets it.
-    pub(super) fn spec_on(
-        &self,
-        record: &WorkloadRecord,
-        name: &str,
-        node: &NodeRecord,
-    ) -> Arc<Workload> {
-        if record.names.is_empty() {
-            return record.spec.clone();
-        }
-        let Some((name, _)) = self.nodes.get_key_value(name) else {
-            return record.spec.clone();
-        };
-        let names = NodeNames::of(name, node);
-        match record.spec.fill(&|n| names.lookup(n)) {
-            Ok(filled) => Arc::new(filled),
-            // It is not placed where a name is unknown; should it be, the agent refuses to start
-            // it and says which name.
-            Err(_) => record.spec.clone(),
-        }
+/// A spec as this node gets it.
+pub(super) fn filled(spec: &Arc<Workload>, name: &Name, node: &NodeRecord) -> Arc<Workload> {
+    let names = NodeNames::of(name, node);
+    match spec.fill(&|n| names.lookup(n)) {
+        Ok(filled) => Arc::new(filled),
+        // It is not placed where a name is unknown; should it be, the agent refuses to start it
+        // and says which name.
+        Err(_) => spec.clone(),
     }
+}
 
-    /// [`Workload::spec_hash`] of the workload as this node gets it.
+impl Fleet {
+    /// [`Workload::spec_hash`] of the workload as this node gets it, in the revision that it is
+    /// assigned.
     pub(super) fn spec_hash_on(
         &self,
         record: &WorkloadRecord,
         name: &str,
         node: &NodeRecord,
     ) -> String {
-        if record.names.is_empty() {
-            record.spec_hash.clone()
-        } else {
-            self.spec_on(record, name, node).spec_hash()
+        let revision = record.revision_on(name);
+        match self.nodes.get_key_value(name) {
+            Some((name, _)) => hash_on(record, revision, name, node),
+            None => record.spec_hash.clone(),
         }
     }
 }

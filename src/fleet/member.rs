@@ -2,8 +2,9 @@
 
 use super::{Approval, Effect, Fleet, NodeRecord, Refusal, event::emit};
 use crate::{
-    contract::MAX_INSTANCES,
+    contract::{MAX_INSTANCES, Seq},
     model::{EngineFact, Name, NodeFacts, ObservedInstance, Presence, UnixMs},
+    planted::{self, Bug},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -96,14 +97,13 @@ impl Fleet {
         record.presence_ms = at;
         let (key, placed) = (record.key.clone(), std::mem::take(&mut record.placed));
         self.revoke_key(key);
+        let message = format!("{node} was revoked{}", self.lost_with(&placed));
         let mut effects = vec![
             Effect::PublishAccess,
             Effect::PublishWelcome(node.clone()),
-            emit(at, "node_revoked", format!("{node} was revoked"))
-                .about_node(node)
-                .effect(),
+            emit(at, "node_revoked", message).about_node(node).effect(),
         ];
-        effects.extend(self.leave(node, &placed));
+        effects.extend(self.leave(node, &placed, at));
         Ok(effects)
     }
 
@@ -113,25 +113,89 @@ impl Fleet {
             .remove(node)
             .ok_or_else(|| Refusal::no_node(node))?;
         self.revoke_key(record.key);
+        let message = format!("{node} was removed{}", self.lost_with(&record.placed));
         let mut effects = vec![
             Effect::PublishAccess,
             Effect::ClearRetained(node.clone()),
-            emit(at, "node_removed", format!("{node} was removed"))
-                .about_node(node)
-                .effect(),
+            emit(at, "node_removed", message).about_node(node).effect(),
         ];
-        effects.extend(self.leave(node, &record.placed));
+        effects.extend(self.leave(node, &record.placed, at));
         Ok(effects)
     }
 
-    /// Workloads lost a node.
-    pub(super) fn leave(&mut self, node: &Name, placed: &BTreeSet<Name>) -> Vec<Effect> {
+    /// Workloads lost a node for good: moves from there are done, moves to there undone, and what
+    /// was there is placed elsewhere.
+    fn leave(&mut self, node: &Name, placed: &BTreeSet<Name>, at: UnixMs) -> Vec<Effect> {
+        let mut touched = BTreeSet::new();
+        let mut effects = Vec::new();
+        let moving: Vec<Name> = self.active.iter().cloned().collect();
+        for name in moving {
+            if self.workloads.get(&name).is_some_and(|w| w.moves_at(node)) {
+                effects.extend(self.advance_moves(&name, at, &mut touched));
+            }
+        }
         for name in placed {
             if let Some(w) = self.workloads.get_mut(name) {
                 w.placed.remove(node);
+                w.reasons.remove(node);
+                w.forget_node(node);
             }
         }
-        self.place_all(placed.clone())
+        if !planted::is(Bug::LeavesNothingElsewhere) {
+            touched.extend(self.decide(placed.clone()));
+        }
+        effects.extend(self.reassign(&touched));
+        effects
+    }
+
+    /// A node came, fell silent, or left.
+    pub(super) fn presence_changed(
+        &mut self,
+        node: &Name,
+        presence: Presence,
+        session: Seq,
+        reason: &str,
+        at: UnixMs,
+    ) -> Result<Vec<Effect>, Refusal> {
+        let record = self.member_mut(node)?;
+        if record.presence == presence && record.session == session {
+            return Err(Refusal::Unchanged);
+        }
+        let online = presence == Presence::Online;
+        // Its first session is no return.
+        let returned =
+            online && record.presence == Presence::Offline && record.session != Seq::default();
+        // Another last will of a node that is offline already makes it no less long offline.
+        if record.presence != presence || online {
+            record.presence_ms = at + planted::chance(Bug::DecidesByChance);
+        }
+        record.presence = presence;
+        record.session = session;
+        record.presence_reason = reason.to_owned();
+        let was_damped = record.flaps.damped;
+        if returned {
+            record.flaps.returned(at);
+        }
+        let damped = record.flaps.damped && !was_damped;
+        let message = match presence {
+            Presence::Online => format!("{node} is online"),
+            _ => format!("{node} is {presence}: {reason}"),
+        };
+        let event = emit(at, &format!("node_{presence}"), message);
+        let mut effects = vec![event.about_node(node).effect()];
+        if damped {
+            let message = format!(
+                "{node} has come and gone too often: it is given nothing new until it has held \
+                 still for a while"
+            );
+            effects.push(emit(at, "node_damped", message).about_node(node).effect());
+        }
+        if online {
+            effects.extend(self.back(node, at));
+            effects.extend(self.place_waiting_on(node));
+        }
+        effects.extend(self.advance_on(node, at));
+        Ok(effects)
     }
 
     pub(super) fn label(

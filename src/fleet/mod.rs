@@ -29,6 +29,7 @@ mod advance;
 mod apply;
 mod assign;
 mod change;
+mod cluster;
 mod command;
 mod config;
 mod event;
@@ -48,6 +49,9 @@ mod workload;
 
 pub use access::TokenRecord;
 pub use change::{Actor, Change, Effect, Entry, FleetEvent, Refusal, TokenGrant};
+pub use cluster::{
+    ClusterStatus, CountedInstances, CountedNodes, Topology, TopologyGroup, TopologyNode,
+};
 pub use command::CommandRecord;
 pub use config::{
     HEARTBEAT_BOUNDS, MetricPatch, NodeConfigPatch, Reading, ReportedConfig, SHIPPING_BOUNDS,
@@ -55,20 +59,22 @@ pub use config::{
 };
 pub use fill::NodeNames;
 pub use moves::{
-    AutoRebalance, Drain, Flaps, FleetConfig, Move, MovePhase, MoveWhy, PlannedMove,
-    RebalanceBounds, RebalancePlan, Reserved,
+    AutoRebalance, Blocker, Drain, DrainView, Flaps, FleetConfig, Move, MovePhase, MoveWhy,
+    PlannedMove, RebalanceBounds, RebalancePlan, Reserved,
 };
 pub use node::{Approval, NodeRecord};
-pub use placement::{Candidate, Decision, place};
+pub use placement::{Candidate, Closed, Decision, Others, ScoreParts, Taken, Why, WhyNode, place};
 pub use plan::{FieldChange, Plan, PlannedInstance, PlannedWorkload};
 pub use presence::{Presence, PresenceSettings};
 pub use rollout::{
-    Revision, RevisionVerdict, Rollout, RolloutOrder, RolloutPhase, Step, StepState, Verdict,
+    OpenWindows, Revision, RevisionVerdict, RevisionView, Rollout, RolloutOrder, RolloutPhase,
+    RolloutSummary, RunningVersion, Step, StepState, Verdict, VersionsView,
 };
 pub use view::{InstanceView, NodeView, WorkloadView};
 pub use workload::WorkloadRecord;
 
 use crate::model::{Name, NodeConfig, UnixMs};
+use placement::{Index, Watched};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,8 +85,8 @@ pub struct Fleet {
     version: u64,
     /// Settings that every node gets.
     node_config: NodeConfig,
-    nodes: BTreeMap<Name, NodeRecord>,
-    workloads: BTreeMap<Name, WorkloadRecord>,
+    nodes: Watched<NodeRecord>,
+    workloads: Watched<WorkloadRecord>,
     tokens: BTreeMap<String, TokenRecord>,
     commands: BTreeMap<String, CommandRecord>,
     /// Node keys that are cut off for good.
@@ -95,6 +101,16 @@ pub struct Fleet {
     /// When rebalancing by itself was looked at last.
     #[serde(default)]
     rebalanced_ms: UnixMs,
+    /// Nodes for which time, or room elsewhere, changes something; `None` in what an earlier
+    /// release stored: made anew by the next entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    watched: Option<BTreeSet<Name>>,
+    /// When what waits to leave a node is looked at again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_ms: Option<UnixMs>,
+    /// What placement derives from all of this; neither stored nor compared.
+    #[serde(skip)]
+    index: Index,
 }
 
 impl Fleet {

@@ -79,6 +79,10 @@ pub struct NodeRecord {
     /// It speaks HTTP instead of MQTT.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub http: bool,
+    /// Workloads of which a move to this node ended lately, well or not: when. For a while they are
+    /// neither moved on nor moved here again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub moved: BTreeMap<Name, UnixMs>,
 }
 
 impl NodeRecord {
@@ -108,6 +112,7 @@ impl NodeRecord {
             lost: false,
             flaps: Flaps::default(),
             http: false,
+            moved: BTreeMap::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What an apply would do, before it does it.
 
-use super::{Candidate, Decision, Fleet, place};
-use crate::model::{Name, Workload};
+use super::{Change, Entry, Fleet, NodeRecord, WorkloadRecord};
+use crate::model::{Name, Share, Workload};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -41,6 +41,9 @@ pub struct PlannedWorkload {
     pub nodes: Vec<PlannedInstance>,
     /// Replicas that no node can take now; they wait.
     pub missing: u32,
+    /// How the change reaches its nodes, one sentence; only where instances are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<String>,
 }
 
 /// One field that differs.
@@ -85,38 +88,30 @@ impl Fleet {
             let gone = self.workloads.keys().filter(|n| !named(n));
             plan.removed = gone.cloned().collect();
         }
-        let mut candidates = self.candidates();
+        let change = Change::WorkloadsApplied {
+            workloads: workloads.to_vec(),
+            removed: plan.removed.clone(),
+        };
+        let mut after = self.sketch();
+        // What is refused as a whole places nothing; who applies it hears why.
+        let latest = self.workloads.values().map(|w| w.applied_ms).max();
+        let refused = after.apply(&Entry {
+            at_ms: latest.unwrap_or(0),
+            by: None,
+            change,
+        });
+        let decided = refused.is_ok();
         // In the order of names, as applying decides.
         let mut sorted: Vec<&Workload> = workloads.iter().collect();
         sorted.sort_by_key(|w| &w.name);
-        self.note_new_limits(&mut candidates, &sorted);
         for workload in sorted {
             let known = self.workloads.get(&workload.name);
             if known.is_some_and(|r| *r.spec == *workload) {
                 plan.unchanged.push(workload.name.clone());
                 continue;
             }
-            let current = known.map(|r| r.placed.clone()).unwrap_or_default();
-            let decision = place(workload, &current, &candidates);
-            note_load(&mut candidates, workload, &current, &decision);
-            let planned = PlannedWorkload {
-                workload: workload.name.clone(),
-                version: workload.version.clone(),
-                fields: known
-                    .map(|r| differences(&r.spec, workload))
-                    .unwrap_or_default(),
-                replaces: known.is_some_and(|r| r.spec_hash != workload.spec_hash()),
-                missing: decision.missing,
-                nodes: decision
-                    .reasons
-                    .into_iter()
-                    .map(|(node, reason)| PlannedInstance {
-                        placed: decision.nodes.contains(&node),
-                        node,
-                        reason,
-                    })
-                    .collect(),
-            };
+            let record = after.workloads.get(&workload.name).filter(|_| decided);
+            let planned = planned(known, workload, record);
             if known.is_some() {
                 plan.changed.push(planned)
             } else {
@@ -126,49 +121,114 @@ impl Fleet {
         plan
     }
 
-    /// Applying takes all the new specs before it decides upon the first, so that what stays
-    /// where it is already counts with its new memory.
-    fn note_new_limits(&self, candidates: &mut [Candidate<'_>], workloads: &[&Workload]) {
-        for workload in workloads {
-            let Some(record) = self.workloads.get(&workload.name) else {
-                continue;
-            };
-            let memory = |w: &Workload| w.resources.memory.unwrap_or(0);
-            for c in candidates.iter_mut() {
-                if record.placed.contains(c.name) {
-                    let others = c.memory_reserved.saturating_sub(memory(&record.spec));
-                    c.memory_reserved = others + memory(workload);
-                }
-            }
+    /// The fleet as far as placement looks at it: to try something out on.
+    fn sketch(&self) -> Fleet {
+        let mut sketch = Fleet {
+            config: self.config.clone(),
+            ..Fleet::default()
+        };
+        for (name, node) in &self.nodes {
+            let mut bare =
+                NodeRecord::enrolled(String::new(), String::new(), String::new(), node.joined_ms);
+            bare.approval = node.approval;
+            bare.labels = node.labels.clone();
+            bare.facts = node.facts.clone();
+            bare.presence = node.presence;
+            bare.placed = node.placed.clone();
+            bare.cordoned = node.cordoned;
+            bare.drain = node.drain.clone();
+            bare.reserved = node.reserved;
+            bare.lost = node.lost;
+            bare.flaps = node.flaps;
+            sketch.nodes.insert(name.clone(), bare);
         }
+        for (name, record) in &self.workloads {
+            sketch.workloads.insert(name.clone(), record.clone());
+        }
+        sketch
     }
 }
 
-/// The next workload of the same plan sees what this one takes, as it will when it is applied.
-fn note_load(
-    candidates: &mut [Candidate<'_>],
+/// `after`: as it would be.
+fn planned(
+    known: Option<&WorkloadRecord>,
     workload: &Workload,
-    before: &BTreeSet<Name>,
-    decision: &Decision,
-) {
-    for c in candidates.iter_mut() {
-        let memory = workload.resources.memory.unwrap_or(0);
-        match (before.contains(c.name), decision.nodes.contains(c.name)) {
-            (false, true) => {
-                c.instances += 1;
-                c.assigned_bytes = c.assigned_bytes.saturating_add(workload.encoded_len());
-                c.memory_reserved += memory;
-            }
-            (true, false) => {
-                c.instances = c.instances.saturating_sub(1);
-                c.memory_reserved = c.memory_reserved.saturating_sub(memory);
-            }
-            _ => {}
-        }
+    after: Option<&WorkloadRecord>,
+) -> PlannedWorkload {
+    let replaces = known.is_some_and(|r| r.spec_hash != workload.spec_hash());
+    let reasons = after.into_iter().flat_map(|r| &r.reasons);
+    let placed = |node: &Name| after.is_some_and(|r| r.placed.contains(node));
+    let fields = known.map(|r| differences(&r.spec, workload));
+    let running = known.map_or(0, |r| r.placed.len());
+    PlannedWorkload {
+        workload: workload.name.clone(),
+        version: workload.version.clone(),
+        fields: fields.unwrap_or_default(),
+        replaces,
+        missing: after.map_or(0, |r| r.missing),
+        nodes: reasons
+            .map(|(node, reason)| PlannedInstance {
+                node: node.clone(),
+                placed: placed(node),
+                reason: reason.clone(),
+            })
+            .collect(),
+        rollout: rolled_out(workload, running).filter(|_| replaces),
     }
 }
 
-fn differences(from: &Workload, to: &Workload) -> Vec<FieldChange> {
+/// How a change reaches `nodes` nodes; `None` where there is nothing to choose.
+fn rolled_out(workload: &Workload, nodes: usize) -> Option<String> {
+    let Some(update) = &workload.update else {
+        return match nodes {
+            0 => None,
+            1 => Some("at once, unguarded: write [update] to have it come back by itself".into()),
+            _ => Some(format!(
+                "all {nodes} nodes at once: write [update] to go in batches"
+            )),
+        };
+    };
+    if nodes == 0 {
+        return None;
+    }
+    let canary = usize::try_from(update.canary)
+        .unwrap_or(usize::MAX)
+        .min(nodes);
+    let mut parts = Vec::new();
+    match canary {
+        0 => {}
+        1 => parts.push("1 canary".to_owned()),
+        n => parts.push(format!("{n} canaries")),
+    }
+    if canary > 0 && canary < nodes && !update.auto_promote {
+        parts.push("then it waits for `fleetctl rollout promote`".into());
+    }
+    if canary < nodes {
+        let then = if parts.is_empty() { "" } else { "then " };
+        parts.push(match update.max_parallel {
+            all if all.of(nodes) >= nodes - canary => match nodes - canary {
+                1 => format!("{then}1 node"),
+                left => format!("{then}{left} nodes at once"),
+            },
+            Share::Count(count) => format!("{then}{count} of {nodes} at a time"),
+            percent @ Share::Percent(_) => format!("{then}{percent} of {nodes} at a time"),
+        });
+    }
+    let mut text = parts.join(", ");
+    if let Some(label) = &update.sequence {
+        text += &format!(", one {label} after the other");
+    }
+    if !update.windows.is_empty() {
+        text += ", only while a window is open";
+    }
+    text += match update.auto_rollback {
+        true => "; rolls back by itself",
+        false => "; stops at the first failure",
+    };
+    Some(text)
+}
+
+pub(super) fn differences(from: &Workload, to: &Workload) -> Vec<FieldChange> {
     let json = |w: &Workload| serde_json::to_value(w).unwrap_or_default();
     let mut out = Vec::new();
     compare("", &json(from), &json(to), &mut out);

@@ -1,7 +1,10 @@
 //! Who is heard: held in memory only, since a heartbeat changes nothing while it comes.
 
-use super::{Approval, Change, Fleet};
-use crate::model::{Name, Presence as NodePresence};
+use super::{Approval, Change, Fleet, NodeRecord};
+use crate::{
+    model::{Name, Presence as NodePresence},
+    planted::{self, Bug},
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// After how long a node counts as what. Milliseconds.
@@ -48,7 +51,7 @@ impl Presence {
         let record = fleet.node(node.as_str())?;
         let back = match record.presence {
             NodePresence::Online => false,
-            NodePresence::Silent => true,
+            NodePresence::Silent => !planted::is(Bug::StaysSilent),
             NodePresence::Offline => was_quiet && record.approval == Approval::Approved,
         };
         back.then(|| Change::NodePresenceChanged {
@@ -94,6 +97,16 @@ impl Presence {
         let changes = self.watched(fleet).filter_map(verdict).collect();
         self.quiet.extend(quiet);
         changes
+    }
+
+    /// Every node that takes part, and is not given up for lost, was heard since the controller's
+    /// start: what the fleet remembers of their presence is true.
+    pub fn all_heard(&self, fleet: &Fleet) -> bool {
+        let counts = |n: &NodeRecord| n.approval == Approval::Approved && !n.lost;
+        fleet
+            .nodes()
+            .filter(|(_, n)| counts(n))
+            .all(|(name, _)| self.heard.contains_key(name))
     }
 
     /// When [`Presence::due`] is worth asking again.

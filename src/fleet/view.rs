@@ -1,9 +1,12 @@
 //! What people and programs see: made of the fleet on demand, never stored.
 
-use super::{Approval, Fleet, NodeRecord, Reading, ReportedConfig, WorkloadRecord};
+use super::{
+    Approval, DrainView, Fleet, NodeRecord, Reading, ReportedConfig, Reserved, RolloutSummary,
+    WorkloadRecord, rollout::hash_on,
+};
 use crate::model::{
     Desired, EngineFact, HealthStatus, Heartbeat, InstanceState, Metric, Name, NodeFacts,
-    ObservedInstance, Presence, Run, UnixMs, Unmanaged, Workload,
+    ObservedInstance, Presence, Run, Trial, UnixMs, Unmanaged, Workload,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,6 +57,27 @@ pub struct NodeView {
     /// asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub discovered: Vec<Unmanaged>,
+    /// It takes nothing new.
+    #[serde(default)]
+    pub cordoned: bool,
+    /// How far its drain has come; null when it is not drained.
+    #[serde(default)]
+    pub drain: Option<DrainView>,
+    /// It was not heard for so long that what could move was placed elsewhere.
+    #[serde(default)]
+    pub lost: bool,
+    /// It has come and gone too often: it takes nothing new for a while.
+    #[serde(default)]
+    pub damped: bool,
+    /// What of it is not for instances.
+    #[serde(default)]
+    pub reserved: Reserved,
+    /// 0-100: how much of what can be placed on it is taken.
+    #[serde(default)]
+    pub load: u8,
+    /// It speaks HTTP instead of MQTT.
+    #[serde(default)]
+    pub http: bool,
 }
 
 /// An instance, as listed.
@@ -102,6 +126,12 @@ pub struct InstanceView {
     /// The last lines that it wrote before it failed.
     #[serde(default)]
     pub last_output: Vec<String>,
+    /// The revision that its node is assigned; 0 where nobody wants it any more.
+    #[serde(default)]
+    pub revision: u64,
+    /// What its agent says of the last guarded change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
 }
 
 /// A workload, as listed.
@@ -129,6 +159,15 @@ pub struct WorkloadView {
     /// Why each node was taken or passed over.
     #[schema(value_type = BTreeMap<String, String>)]
     pub reasons: BTreeMap<Name, String>,
+    /// Its rollout, under way or the last one; null where there was none.
+    #[serde(default)]
+    pub rollout: Option<RolloutSummary>,
+    /// Revisions that are remembered.
+    #[serde(default)]
+    pub revisions: usize,
+    /// Nodes that are assigned another revision than the wanted one.
+    #[serde(default)]
+    pub behind: usize,
 }
 
 impl Fleet {
@@ -155,6 +194,13 @@ impl Fleet {
             telemetry: BTreeMap::new(),
             cfg: None,
             discovered: Vec::new(),
+            cordoned: n.cordoned,
+            drain: self.drain_view(name),
+            lost: n.lost,
+            damped: n.flaps.damped,
+            reserved: n.reserved,
+            load: self.room(name).map_or(0, |room| room.percent()),
+            http: n.http,
         })
     }
 
@@ -183,6 +229,9 @@ impl Fleet {
             applied_ms: w.applied_ms,
             spec: (*w.spec).clone(),
             reasons: w.reasons.clone(),
+            rollout: w.rollout_summary(),
+            revisions: w.history.len(),
+            behind: w.at.len(),
         })
     }
 
@@ -193,7 +242,7 @@ impl Fleet {
         for (name, w) in &self.workloads {
             for node in &w.placed {
                 if let Some(record) = self.nodes.get(node) {
-                    let hash = self.spec_hash_on(w, node.as_str(), record);
+                    let hash = hash_on(w, w.revision, node, record);
                     all.push(wanted_instance(name, w, &hash, node, record));
                 }
             }
@@ -226,7 +275,10 @@ fn wanted_instance(
     match record.observed.get(name) {
         Some(observed) => {
             let current = observed.spec_hash == spec_hash;
-            observed_instance(name, node, record, observed, current)
+            InstanceView {
+                revision: w.revision_on(node.as_str()),
+                ..observed_instance(name, node, record, observed, current)
+            }
         }
         None => InstanceView {
             node: Some(node.clone()),
@@ -234,6 +286,8 @@ fn wanted_instance(
                 Presence::Online => String::new(),
                 other => format!("{node} is {other}"),
             },
+            version: w.spec_at(w.revision_on(node.as_str())).version.clone(),
+            revision: w.revision_on(node.as_str()),
             ..waiting_instance(name, w)
         },
     }
@@ -242,7 +296,7 @@ fn wanted_instance(
 fn waiting_instance(name: &Name, w: &WorkloadRecord) -> InstanceView {
     let reason = match w.reasons.len() {
         0 => "there is no node that could take it".to_owned(),
-        _ => format!("no further node can take it: `fleetctl workload show {name}` says why"),
+        _ => format!("no further node can take it: `fleetctl workload why {name}` says why"),
     };
     InstanceView {
         workload: name.clone(),
@@ -266,6 +320,8 @@ fn waiting_instance(name: &Name, w: &WorkloadRecord) -> InstanceView {
         next_run_ms: None,
         last_error: None,
         last_output: Vec::new(),
+        revision: w.revision,
+        trial: None,
     }
 }
 
@@ -303,5 +359,7 @@ fn observed_instance(
         next_run_ms: o.next_run_ms,
         last_error: o.last_error.clone(),
         last_output: o.last_output.clone(),
+        revision: 0,
+        trial: o.trial.as_deref().cloned(),
     }
 }

@@ -57,8 +57,11 @@ pub struct WorkloadRecord {
 }
 
 impl WorkloadRecord {
-    /// A rollout or a move is under way.
+    /// A rollout or a move is under way, or nodes are not all on the wanted revision for good.
     pub(super) fn goes_on(&self) -> bool {
-        !self.moves.is_empty() || self.rollout.as_ref().is_some_and(|r| r.phase.is_active())
+        !self.moves.is_empty()
+            || !self.at.is_empty()
+            || !self.on_trial.is_empty()
+            || self.rollout.as_ref().is_some_and(|r| r.phase.is_active())
     }
 }

@@ -75,15 +75,52 @@ pub struct ApplyRequest {
     /// For `${…}` in Compose files and `{{ var.… }}`; they win over the file's own.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
+    /// Put behind the name of every workload here, so that they run beside those that are called
+    /// so. What they say of each other goes with them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub suffix: String,
 }
 
 fn workloads(request: &ApplyRequest) -> Result<Vec<Workload>, ApiError> {
+    let refuse = |detail: String| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
     let sources: Vec<Source> = request.sources.iter().cloned().map(Source::from).collect();
-    Ok(manifest::parse_many_with(&sources, &request.variables)?
-        .manifests
-        .into_iter()
-        .map(|m| m.workload)
-        .collect())
+    let read = manifest::parse_many_with(&sources, &request.variables)?;
+    let workloads = read.manifests.into_iter().map(|m| m.workload).collect();
+    if request.suffix.is_empty() {
+        return Ok(workloads);
+    }
+    if request.prune {
+        let detail = "`prune` with a suffix would take away what the new ones are to run beside";
+        return Err(refuse(detail.into()));
+    }
+    suffixed(workloads, &request.suffix).map_err(refuse)
+}
+
+/// The same workloads under longer names, also where they name each other.
+fn suffixed(workloads: Vec<Workload>, suffix: &str) -> Result<Vec<Workload>, String> {
+    let longer = |name: &Name| -> Result<Name, String> {
+        let text = format!("{name}{suffix}");
+        text.parse::<Name>().map_err(|e| format!("`{text}`: {e}"))
+    };
+    let mut names = BTreeMap::new();
+    for workload in &workloads {
+        names.insert(workload.name.clone(), longer(&workload.name)?);
+    }
+    let renamed = |name: &Name| names.get(name).unwrap_or(name).clone();
+    let rename = |mut w: Workload| {
+        w.name = renamed(&w.name);
+        w.depends_on = std::mem::take(&mut w.depends_on)
+            .into_iter()
+            .map(|(name, how)| (renamed(&name), how))
+            .collect();
+        for others in [&mut w.placement.with, &mut w.placement.apart] {
+            for name in others.iter_mut() {
+                *name = renamed(name);
+            }
+        }
+        w
+    };
+    Ok(workloads.into_iter().map(rename).collect())
 }
 
 #[utoipa::path(post, path = "/api/v1/plan", tag = "apply", request_body = ApplyRequest,
@@ -233,5 +270,47 @@ fn standing(fleet: &Fleet, workloads: &[Name]) -> WaitResponse {
         ok,
         settled: instances.iter().all(|i| done(i) || stuck(i)),
         instances,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(suffix: &str, prune: bool) -> ApplyRequest {
+        let text = "[workload.db]\ncommand = ['/bin/db']\n\
+                    [workload.web]\ncommand = ['/bin/web']\ndepends_on = ['db', 'mail']\n\
+                    [workload.web.placement]\nwith = ['db']\napart = ['mail']\n";
+        ApplyRequest {
+            sources: vec![ManifestSource {
+                name: "set.toml".into(),
+                text: text.into(),
+                files: BTreeMap::new(),
+                directory: None,
+            }],
+            plan: None,
+            prune,
+            variables: BTreeMap::new(),
+            suffix: suffix.into(),
+        }
+    }
+
+    #[test]
+    fn a_suffix_goes_behind_every_name_of_the_set_and_no_other() {
+        let all = workloads(&request("-next", false)).unwrap();
+        let names: Vec<&str> = all.iter().map(|w| w.name.as_str()).collect();
+        assert_eq!(names, ["db-next", "web-next"]);
+        let web = &all[1];
+        let needed: Vec<&str> = web.depends_on.keys().map(Name::as_str).collect();
+        assert_eq!(needed, ["db-next", "mail"]);
+        assert_eq!(web.placement.with[0].as_str(), "db-next");
+        assert_eq!(web.placement.apart[0].as_str(), "mail");
+    }
+
+    #[test]
+    fn a_suffix_that_makes_no_name_or_would_prune_is_refused() {
+        assert!(workloads(&request("-Next", false)).is_err());
+        assert!(workloads(&request(&"x".repeat(80), false)).is_err());
+        assert!(workloads(&request("-next", true)).is_err());
     }
 }

@@ -380,6 +380,7 @@ fn standing(c: &Controller, workload: &Name, node: &Name) -> Standing {
         return Standing::Away(format!("{workload} is not on {node} any more"));
     }
     match fleet.node(node.as_str()) {
+        Some(n) if n.http => Standing::Away(format!("{node} speaks HTTP and sends no log lines")),
         Some(n) if n.presence == Presence::Online => Standing::Ready(n.session),
         Some(_) => Standing::Away(format!("{node} is not online")),
         None => Standing::Away(format!("{node} is not in the fleet any more")),

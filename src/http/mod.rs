@@ -7,6 +7,8 @@
 mod adopt;
 mod apply;
 mod auth;
+mod cluster;
+mod commands;
 mod config;
 mod cursor;
 mod events;
@@ -14,21 +16,31 @@ pub(crate) mod exec;
 mod log_reader;
 mod logs;
 mod metrics;
+mod moves;
 mod nodes;
 mod openapi;
 mod problem;
+mod rollouts;
 mod serve;
 mod system;
 mod tokens;
+mod versions;
 mod workloads;
 
 pub use apply::{ApplyRequest, ManifestSource, WaitRequest, WaitResponse};
+pub use cluster::{
+    AgentView, AssignmentResponse, ClusterRebalance, ContainerView, DeployRequest, DeployResponse,
+    HeartbeatRequest, HttpInstance, RegisterRequest, RegisterResponse, StopResponse, Transport,
+};
+pub use commands::{FleetCommandBegun, FleetCommandDone, FleetCommandRequest, NodeResult};
 pub use config::NodeConfigView;
 pub(crate) use cursor::Cursor;
 pub use exec::{ExecExit, ExecResponse};
+pub use moves::{DrainRequest, MigrateRequest, MigrateResponse, RebalanceLimits, RebalanceRequest};
 pub use nodes::{CommandResponse, LabelChange};
 pub use openapi::document as openapi_document;
 pub use problem::ProblemDocument;
+pub use rollouts::{RollbackRequest, RollbackResponse, RolloutVerb, RolloutView};
 pub use serve::{HttpError, Served, serve};
 pub use system::VersionView;
 pub use tokens::{NewToken, TokenCreated, TokenView};
@@ -77,6 +89,34 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
             "/api/v1/nodes/{node}/workloads/{workload}/exec",
             get(exec::open).post(exec::run),
         )
+        .route("/api/v1/nodes/{node}/cordon", post(moves::cordon))
+        .route("/api/v1/nodes/{node}/uncordon", post(moves::uncordon))
+        .route(
+            "/api/v1/nodes/{node}/drain",
+            post(moves::drain).delete(moves::undrain),
+        )
+        .route("/api/v1/nodes/{node}/reserve", post(moves::reserve))
+        .route("/api/v1/instances/migrate", post(moves::migrate))
+        .route(
+            "/api/v1/rebalance",
+            get(moves::rebalance_plan).post(moves::rebalance),
+        )
+        .route("/api/v1/versions", get(versions::list))
+        .route("/api/v1/workloads/{workload}/why", get(versions::why))
+        .route(
+            "/api/v1/workloads/{workload}/history",
+            get(versions::history),
+        )
+        .route("/api/v1/rollouts", get(rollouts::list))
+        .route("/api/v1/workloads/{workload}/rollout", get(rollouts::show))
+        .route(
+            "/api/v1/workloads/{workload}/rollout/{verb}",
+            post(rollouts::order),
+        )
+        .route(
+            "/api/v1/workloads/{workload}/rollback",
+            post(rollouts::rollback),
+        )
         .route("/api/v1/workloads", get(workloads::list))
         .route(
             "/api/v1/workloads/{workload}",
@@ -96,8 +136,34 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         .route("/api/v1/remove", post(workloads::remove_many))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/api/v1/commands", post(commands::command))
+        .nest("/api/v1/cluster", cluster_routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(controller)
+}
+
+/// Below `/api/v1/cluster`.
+fn cluster_routes() -> Router<Arc<Controller>> {
+    use cluster::{agents, containers, heartbeat};
+    let alive = post(heartbeat::heartbeat).layer(DefaultBodyLimit::max(heartbeat::MAX_HEARTBEAT));
+    let register =
+        post(containers::register).layer(DefaultBodyLimit::max(containers::MAX_REGISTRATION));
+    Router::new()
+        .route("/status", get(cluster::status))
+        .route("/topology", get(cluster::topology))
+        .route("/rebalance", post(cluster::rebalance))
+        .route("/containers", get(containers::list).merge(register))
+        .route("/containers/{name}", delete(containers::leave))
+        .route("/containers/{name}/heartbeat", alive)
+        .route(
+            "/containers/{name}/assignment",
+            get(heartbeat::assignment),
+        )
+        .route("/deploy/agent", post(agents::deploy))
+        .route("/agents", get(agents::list))
+        .route("/agents/{id}", delete(agents::remove))
+        .route("/agents/{id}/migrate", post(agents::migrate))
+        .route("/agents/{id}/stop", post(agents::stop))
 }

@@ -93,6 +93,11 @@ pub(crate) fn parse_mount(text: &str) -> Result<Mount, Flaw> {
         (Some("ro"), None) => true,
         _ => return Err(wrong()),
     };
+    mount(source, target, read_only)
+}
+
+/// `source`, a volume or a path on the node, mounted on the path `target`; no colon in either.
+pub(crate) fn mount(source: &str, target: &str, read_only: bool) -> Result<Mount, Flaw> {
     let from_template = after_template(source).is_some_and(|rest| rest.starts_with('/'));
     let source = if source.starts_with('/') || from_template {
         MountSource::Path(node_path(source)?)

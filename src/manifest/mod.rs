@@ -5,8 +5,8 @@
 //! (`tree`), in the shape of the TOML, and walks it once. It returns every [`Workload`], checked
 //! and with its defaults filled in, or *everything* that is wrong, each with its line, its column
 //! and the line shown. Nothing that a user wrote is ignored in silence: a key that does not exist
-//! is refused with the one that was probably meant, a key that a later release will understand is
-//! refused by name, and what a Compose file may say without effect is a note.
+//! is refused with the one that was probably meant, and what a Compose file may say without effect
+//! is a note.
 //!
 //! ```text
 //! TOML ─────────────► tree ──────────────────┐
@@ -21,7 +21,7 @@
 //! | `table`, `report`, `getters` | walking a table and collecting problems; [`crate::config`] uses them too |
 //! | `yaml`, [`compose`] | the other languages |
 //! | [`quantity`], [`image`], `container`, `word` | words: sizes, durations, image references, ports, names |
-//! | `workload`, `run`, `placement`, … | the keys of a workload |
+//! | `workload`, `run`, `placement`, `requires`, `update`, … | the keys of a workload |
 //! | `companions` | files beside a manifest, whose contents it takes |
 //! | `vars`, `order` | `{{ … }}` and who waits for whom, over the whole file |
 //! | `render` | the way back: a workload as TOML |
@@ -43,6 +43,7 @@ mod placement;
 pub mod quantity;
 pub(crate) mod render;
 pub(crate) mod report;
+mod requires;
 mod run;
 mod schedule;
 pub mod span;
@@ -50,7 +51,9 @@ pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod update;
 mod vars;
+mod volumes;
 pub(crate) mod word;
 mod workload;
 mod yaml;
@@ -286,11 +289,6 @@ fn read_workloads(mut root: Table<'_>) -> Vec<(Range<usize>, Workload)> {
     }
     root.finish();
     workloads
-}
-
-/// `what` exists in the format, but this release would ignore it.
-pub(crate) fn not_supported(what: &str) -> Flaw {
-    Flaw::new(format!("`{what}` is not supported yet in this release"))
 }
 
 /// A piece of somebody's text as it may stand in a message: at most 80 characters, control

@@ -1,15 +1,25 @@
 //! Where instances go, and what happens when they end.
 
-use super::{not_supported, shown, span::Flaw, table::Table};
-use crate::model::{Name, Placement, PlacementMode, Requirement, Restart, RestartPolicy, Strategy};
+use super::{requires, span::Flaw, table::Table, tree::Data, word::label_key};
+use crate::model::{
+    Name, Placement, PlacementMode, Preference, Requirement, Restart, RestartPolicy, Strategy,
+};
 
 /// The most instances of one workload on any nodes.
 const MAX_REPLICAS: i64 = 10_000;
+/// What a preference weighs where nothing is written.
+pub(crate) const DEFAULT_WEIGHT: i32 = 50;
+/// The most that a preference weighs, for or against a node.
+const MAX_WEIGHT: i64 = 100;
+/// The most preferences.
+const MAX_PREFERENCES: usize = 64;
+/// The most workloads that one must be with, or apart from.
+const MAX_NEIGHBOURS: usize = 64;
 /// The longest delay before an instance is started again: one day.
 const MAX_DELAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// `[workload.<name>.placement]`.
-pub(crate) fn read_placement(mut table: Table<'_>) -> Placement {
+/// `[workload.<name>.placement]` of the workload `own`.
+pub(crate) fn read_placement(mut table: Table<'_>, own: Option<&Name>) -> Placement {
     let every = table
         .choice("on", &[("any", false), ("every", true)])
         .unwrap_or(false);
@@ -20,35 +30,37 @@ pub(crate) fn read_placement(mut table: Table<'_>) -> Placement {
             Flaw::new(format!("`replicas` must be from 0 to {MAX_REPLICAS}")),
         );
     }
-    if every && table.has("replicas") {
-        let flaw = Flaw::new("`replicas` has no meaning with `on = \"every\"`")
-            .hint("remove it, or write `on = \"any\"`");
-        table.refuse_key("replicas", flaw);
-    }
-    let strategy = table.parsed("strategy", |text| match text {
-        "least_loaded" => Ok(Strategy::LeastLoaded),
-        "round_robin" | "capability_match" | "resource_optimal" => Err(not_supported(text)),
-        _ => Err(Flaw::new(format!("`{}` is not a strategy", shown(text)))
-            .hint("write \"least_loaded\"")),
-    });
-    let requires = table.parsed_list("requires", |text| {
-        Requirement::try_from(text.to_owned()).map_err(|_| {
-            Flaw::new(format!("`{}` is not a requirement", shown(text)))
-                .hint("write \"key\", \"!key\", \"key=value\" or \"key!=value\"")
-        })
-    });
+    let strategy = table.choice(
+        "strategy",
+        &[
+            ("least_loaded", Strategy::LeastLoaded),
+            ("round_robin", Strategy::RoundRobin),
+            ("capability_match", Strategy::CapabilityMatch),
+            ("resource_optimal", Strategy::ResourceOptimal),
+        ],
+    );
+    let requires = requires::read(&mut table);
     let mut nodes: Vec<Name> = Vec::new();
     table.parsed_list("nodes", |text| {
-        let name = text
-            .parse::<Name>()
-            .map_err(|error| Flaw::new(error.to_string()))?;
+        let name = name_of(text)?;
         if nodes.contains(&name) {
             return Err(Flaw::new(format!("node `{name}` is named twice")));
         }
         nodes.push(name);
         Ok(())
     });
-    table.refuse_key("prefers", not_supported("prefers"));
+    let prefers = read_preferences(&mut table);
+    let spread = table.parsed("spread", label_key);
+    let with = read_neighbours(&mut table, "with", own, &[]);
+    let apart = read_neighbours(&mut table, "apart", own, &with);
+    if every {
+        // There is nothing to choose.
+        for key in ["replicas", "prefers", "spread"] {
+            let flaw = Flaw::new(format!("`{key}` has no meaning with `on = \"every\"`"))
+                .hint("remove it, or write `on = \"any\"`");
+            table.refuse_key(key, flaw);
+        }
+    }
     table.finish();
 
     let replicas = replicas
@@ -61,10 +73,112 @@ pub(crate) fn read_placement(mut table: Table<'_>) -> Placement {
             PlacementMode::Any { replicas }
         },
         strategy: strategy.unwrap_or_default(),
-        requires: requires.unwrap_or_default(),
+        requires,
         nodes,
-        ..Placement::default()
+        prefers,
+        spread,
+        with,
+        apart,
     }
+}
+
+fn name_of(text: &str) -> Result<Name, Flaw> {
+    text.parse::<Name>()
+        .map_err(|error| Flaw::new(error.to_string()))
+}
+
+/// `prefers`: each item a requirement, or a table with its weight.
+fn read_preferences(table: &mut Table<'_>) -> Vec<Preference> {
+    let mut prefers: Vec<Preference> = Vec::new();
+    for item in table.items("prefers", MAX_PREFERENCES) {
+        let read = match &item.data {
+            Data::Text(text) => match requires::parse(text) {
+                Ok(requirement) => Some((requirement, DEFAULT_WEIGHT)),
+                Err(flaw) => {
+                    table.refuse_at(item.span.clone(), flaw);
+                    None
+                }
+            },
+            Data::Map(_) => read_preference(table.below(item)),
+            _ => {
+                let flaw = Flaw::new(format!(
+                    "each item of `prefers` must be a string or a table, not {}",
+                    item.kind()
+                ));
+                table.refuse_at(item.span.clone(), flaw.hint("write \"gpu\" or \"zone=a\""));
+                None
+            }
+        };
+        let Some((requirement, weight)) = read else {
+            continue;
+        };
+        if prefers.iter().any(|other| other.requirement == requirement) {
+            let flaw = Flaw::new(format!("`{requirement}` is named twice"));
+            table.refuse_at(item.span.clone(), flaw.hint("give it one weight"));
+            continue;
+        }
+        prefers.push(Preference {
+            requirement,
+            weight,
+        });
+    }
+    prefers
+}
+
+/// `{ requires = "gpu", weight = 80 }`. `None`: it does not say what, which is on record.
+fn read_preference(mut table: Table<'_>) -> Option<(Requirement, i32)> {
+    if !table.has("requires") {
+        table.missing(
+            Flaw::new("the preference does not say what a node should have")
+                .hint("write it as a requirement, as in `requires = \"gpu\"`"),
+        );
+    }
+    let requirement = table.parsed("requires", requires::parse);
+    let weight = table.integer_within("weight", -MAX_WEIGHT..=MAX_WEIGHT);
+    if weight == Some(0) {
+        let flaw = Flaw::new("a preference of the weight 0 says nothing");
+        table.refuse(
+            "weight",
+            flaw.hint("write 1 to 100, or -1 to -100 for what a node should rather not have"),
+        );
+    }
+    table.finish();
+    let weight = weight.and_then(|weight| i32::try_from(weight).ok());
+    Some((requirement?, weight.unwrap_or(DEFAULT_WEIGHT)))
+}
+
+/// `with` or `apart`: workloads on the same node, of which none may be in `other`, the opposite.
+fn read_neighbours(
+    table: &mut Table<'_>,
+    key: &'static str,
+    own: Option<&Name>,
+    other: &[Name],
+) -> Vec<Name> {
+    let mut names: Vec<Name> = Vec::new();
+    table.parsed_list(key, |text| {
+        let name = name_of(text)?;
+        if own == Some(&name) {
+            return Err(
+                Flaw::new(format!("`{name}` cannot be named in its own `{key}`"))
+                    .hint("two instances of one workload are never on the same node"),
+            );
+        }
+        if names.contains(&name) {
+            return Err(Flaw::new(format!("workload `{name}` is named twice")));
+        }
+        if other.contains(&name) {
+            return Err(Flaw::new(format!("`{name}` is in `with` and in `apart`"))
+                .hint("remove it from one of the two"));
+        }
+        if names.len() == MAX_NEIGHBOURS {
+            return Err(Flaw::new(format!(
+                "`{key}` names more than {MAX_NEIGHBOURS} workloads"
+            )));
+        }
+        names.push(name);
+        Ok(())
+    });
+    names
 }
 
 /// `[workload.<name>.restart]`.

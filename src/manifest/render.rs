@@ -1,5 +1,6 @@
 //! A workload as the TOML that makes it again: [`super::parse`] of the text gives the same one.
 
+mod fleet;
 mod parts;
 mod run;
 
@@ -7,7 +8,7 @@ use super::{
     quantity::{bytes_text, duration_text},
     workload::DEFAULT_STOP_TIMEOUT_MS,
 };
-use crate::model::{Device, Mount, MountSource, Port, Protocol, Run, Workload, WorkloadType};
+use crate::model::{Device, Port, Protocol, Run, Workload, WorkloadType};
 
 /// The TOML of `workload`: name, type, version and what is executed, then whatever differs from
 /// its default.
@@ -33,11 +34,7 @@ pub fn render(workload: &Workload) -> String {
         let entries: Vec<String> = entries.collect();
         line(&mut text, "env", format!("{{ {} }}", entries.join(", ")));
     }
-    strings(
-        &mut text,
-        "volumes",
-        workload.volumes.iter().map(mount_text),
-    );
+    fleet::volumes(&mut text, &workload.volumes);
     strings(
         &mut text,
         "devices",
@@ -69,7 +66,15 @@ pub fn render(workload: &Workload) -> String {
         ),
         (
             "placement".to_owned(),
-            parts::placement(&workload.placement),
+            fleet::placement(&workload.placement),
+        ),
+        (
+            "update".to_owned(),
+            workload
+                .update
+                .as_ref()
+                .map(fleet::update)
+                .unwrap_or_default(),
         ),
         ("restart".to_owned(), parts::restart(&workload.restart)),
         ("params".to_owned(), parts::params(&workload.params)),
@@ -99,15 +104,6 @@ fn port_text(port: &Port) -> String {
         ""
     };
     format!("{address}{}:{}{protocol}", port.host, port.container)
-}
-
-fn mount_text(mount: &Mount) -> String {
-    let (MountSource::Volume(source) | MountSource::Path(source)) = &mount.source;
-    format!(
-        "{source}:{}{}",
-        mount.target,
-        if mount.read_only { ":ro" } else { "" }
-    )
 }
 
 fn device_text(device: &Device) -> String {
@@ -162,6 +158,19 @@ fn strings(text: &mut String, key: &str, items: impl Iterator<Item = String>) {
     let items: Vec<String> = items.collect();
     if !items.is_empty() {
         line(text, key, quote_list(&items));
+    }
+}
+
+/// `{ key = value }`; the values are TOML already.
+fn inline(entries: impl IntoIterator<Item = (String, String)>) -> String {
+    let entries: Vec<String> = entries
+        .into_iter()
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    if entries.is_empty() {
+        "{}".to_owned()
+    } else {
+        format!("{{ {} }}", entries.join(", "))
     }
 }
 

@@ -66,13 +66,7 @@ pub(crate) fn read(table: &mut Table<'_>, is_service: bool) -> RunMode {
 
 /// The expression under `key` and what belongs to it. `None` where it is not usable.
 fn times(table: &mut Table<'_>, key: &'static str) -> Option<Schedule> {
-    let short = |text: &str| {
-        if text.len() <= MAX_TEXT {
-            return Ok(text.to_owned());
-        }
-        Err(Flaw::new(format!("`{}` is too long", shown(text))))
-    };
-    let time_zone = table.parsed("time_zone", short);
+    let time_zone = table.parsed("time_zone", cron_text);
     let missed = table.choice(
         "missed",
         &[("skip", MissedRun::Skip), ("run_once", MissedRun::RunOnce)],
@@ -86,7 +80,7 @@ fn times(table: &mut Table<'_>, key: &'static str) -> Option<Schedule> {
         ],
     );
     let schedule = Schedule {
-        cron: table.parsed(key, short)?,
+        cron: table.parsed(key, cron_text)?,
         time_zone,
         missed: missed.unwrap_or_default(),
         overlap: overlap.unwrap_or_default(),
@@ -94,24 +88,35 @@ fn times(table: &mut Table<'_>, key: &'static str) -> Option<Schedule> {
     match Cron::new(&schedule) {
         Ok(_) => Some(schedule),
         Err(error) => {
-            let flaw = Flaw::new(error.to_string());
-            match error {
-                CronError::Zone(_) => table.refuse(
-                    "time_zone",
-                    flaw.hint("write an IANA name, as in \"Europe/Berlin\" or \"UTC\""),
-                ),
-                CronError::Expression { .. } => table.refuse(
-                    key,
-                    flaw.hint(
-                        "write minute, hour, day of month, month and day of week, as in \
-                         \"0 3 * * *\", or a word such as \"@daily\"",
-                    ),
-                ),
-                CronError::Never(_) => {
-                    table.refuse(key, flaw.hint("write a date that exists"));
-                }
-            }
+            refuse_cron(table, key, &error);
             None
         }
+    }
+}
+
+/// A cron expression or a time zone, of which only the length is looked at here.
+pub(super) fn cron_text(text: &str) -> Result<String, Flaw> {
+    if text.len() <= MAX_TEXT {
+        return Ok(text.to_owned());
+    }
+    Err(Flaw::new(format!("`{}` is too long", shown(text))))
+}
+
+/// Says what is wrong with the cron expression under `key`, or with the `time_zone` beside it.
+pub(super) fn refuse_cron(table: &Table<'_>, key: &'static str, error: &CronError) {
+    let flaw = Flaw::new(error.to_string());
+    match error {
+        CronError::Zone(_) => table.refuse(
+            "time_zone",
+            flaw.hint("write an IANA name, as in \"Europe/Berlin\" or \"UTC\""),
+        ),
+        CronError::Expression { .. } => table.refuse(
+            key,
+            flaw.hint(
+                "write minute, hour, day of month, month and day of week, as in \
+                 \"0 3 * * *\", or a word such as \"@daily\"",
+            ),
+        ),
+        CronError::Never(_) => table.refuse(key, flaw.hint("write a date that exists")),
     }
 }

@@ -7,6 +7,7 @@ use crate::model::{
 };
 use proptest::prelude::*;
 
+mod fleet;
 mod made;
 mod refused;
 
@@ -269,25 +270,6 @@ fn workloads_keep_the_order_of_the_text() {
 }
 
 #[test]
-fn what_a_later_release_understands_is_refused_by_name() {
-    assert_eq!(
-        wrong_line("update = {}"),
-        ["3:1 `update` is not supported yet in this release"]
-    );
-    assert_eq!(
-        wrong_line("[workload.web.update]\nmin_healthy_time = '10s'"),
-        ["3:15 `update` is not supported yet in this release"]
-    );
-    assert_eq!(
-        wrong_line("placement = { strategy = 'round_robin', prefers = ['gpu'] }"),
-        [
-            "3:26 `round_robin` is not supported yet in this release",
-            "3:41 `prefers` is not supported yet in this release"
-        ]
-    );
-}
-
-#[test]
 fn rules_are_checked() {
     for (line, expected) in [
         ("type = 'daemon'", "`type` must be"),
@@ -471,6 +453,7 @@ fn every_example_is_read() {
             "limits.toml",
             "order.toml",
             "python.toml",
+            "rollout.toml",
             "schedule.toml",
             "sensors.toml"
         ]

@@ -1,6 +1,7 @@
 //! Words that several keys have in common: names, paths, hosts, texts.
 
 use super::{shown, span::Flaw};
+use crate::model::{Operator, Requirement};
 
 /// The most bytes of a path.
 const MAX_PATH: usize = 4_096;
@@ -150,6 +151,15 @@ pub(crate) fn callable(text: &str) -> Result<String, Flaw> {
             Flaw::new(format!("`{}` is not a Python callable", shown(text)))
                 .hint("write \"package.module:function\""),
         ),
+    }
+}
+
+/// The key of a label: what stands in front of `=` in a requirement.
+pub(crate) fn label_key(text: &str) -> Result<String, Flaw> {
+    match Requirement::try_from(text.to_owned()) {
+        Ok(read) if read.operator == Operator::Has && read.key == text => Ok(read.key),
+        _ => Err(Flaw::new(format!("`{}` is not a label", shown(text)))
+            .hint("write its key without a value, as in \"zone\"")),
     }
 }
 

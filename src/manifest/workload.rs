@@ -1,17 +1,18 @@
 //! One table `[workload.<name>]`.
 
 use super::{
-    container::{collide, parse_device, parse_mount, parse_port},
+    container::{collide, parse_device, parse_port},
     files::{read_files, read_reload},
     getters::Shape,
-    health, limits, not_supported, order,
+    health, limits, order,
     placement::{read_placement, read_restart},
     run, schedule,
     span::Flaw,
     table::Table,
+    update, volumes,
     word::{engine_name, env_entry, tag, version},
 };
-use crate::model::{Hook, Mount, Name, Port, Run, Workload, WorkloadType};
+use crate::model::{Hook, Name, Port, Run, Workload, WorkloadType};
 use serde_json::{Map, Value as Json};
 
 /// A second, an hour and a day.
@@ -28,9 +29,6 @@ pub(crate) const DEFAULT_HOOK_TIMEOUT_MS: u64 = 10 * SECOND;
 const MAX_PARAMS: usize = 64 * 1024;
 /// The most tags.
 const MAX_TAGS: usize = 32;
-
-/// Keys of the format that this release would ignore.
-const LATER: [&str; 1] = ["update"];
 
 /// Reads the table. `None` where it has no name or nothing to run; that is on record then.
 pub(crate) fn read(mut table: Table<'_>, name: Option<Name>) -> Option<Workload> {
@@ -51,7 +49,7 @@ pub(crate) fn read(mut table: Table<'_>, name: Option<Name>) -> Option<Workload>
     let timeout_ms = table.ms_within("timeout", SECOND..=30 * DAY);
     let env = table.string_map("env", env_entry);
     let ports = read_ports(&mut table);
-    let volumes = read_volumes(&mut table);
+    let volumes = volumes::read(&mut table);
     let devices = table
         .parsed_list("devices", parse_device)
         .unwrap_or_default();
@@ -79,13 +77,11 @@ pub(crate) fn read(mut table: Table<'_>, name: Option<Name>) -> Option<Workload>
     let depends_on = order::read(&mut table, name.as_ref());
     let resources = limits::read_resources(table.table("resources"), is_container);
     let logs = limits::read_logs(table.table("logs"));
-    let placement = read_placement(table.table("placement"));
+    let placement = read_placement(table.table("placement"), name.as_ref());
     let restart = read_restart(table.table("restart"));
     let tags = read_tags(&mut table);
+    let update = update::read(&mut table);
     let adopt = table.parsed("adopt", |text| engine_name(text, "a container"));
-    for key in LATER {
-        table.refuse_key(key, not_supported(key));
-    }
     if let Some((run, _)) = &run {
         refuse_ports_without_network(&mut table, run, &ports);
     }
@@ -121,7 +117,7 @@ pub(crate) fn read(mut table: Table<'_>, name: Option<Name>) -> Option<Workload>
         logs,
         tags,
         adopt,
-        update: None,
+        update,
     })
 }
 
@@ -156,20 +152,6 @@ fn read_ports(table: &mut Table<'_>) -> Vec<Port> {
         Ok(())
     });
     ports
-}
-
-fn read_volumes(table: &mut Table<'_>) -> Vec<Mount> {
-    let mut mounts: Vec<Mount> = Vec::new();
-    table.parsed_list("volumes", |text| {
-        let mount = parse_mount(text)?;
-        if mounts.iter().any(|other| other.target == mount.target) {
-            let flaw = Flaw::new(format!("two volumes are mounted on `{}`", mount.target));
-            return Err(flaw.hint("mount each on a path of its own"));
-        }
-        mounts.push(mount);
-        Ok(())
-    });
-    mounts
 }
 
 /// `before_stop = ["command"]`, or a table with `command` and `timeout`.

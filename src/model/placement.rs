@@ -85,10 +85,14 @@ pub enum Strategy {
 /// What a fact or label of a node must be: `key`, `!key`, `key=value`, `key!=value`, or a comparison
 /// with `<`, `<=`, `>`, `>=` of numbers (`cpus>=4`), sizes (`memory>=1GiB`) or versions
 /// (`kernel>=5.10`).
+///
+/// The key is a capability that the agent found out, else a label, else one of what is known of
+/// every node: `memory` (bytes in all), `cpus`, `kernel` (its release), `os`, `arch`, `agent` (the
+/// version of fleetctl there).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Requirement {
-    /// Label or capability.
+    /// Capability, label, or what is known of every node.
     pub key: String,
     /// What is asked of it.
     pub operator: Operator,
@@ -156,7 +160,13 @@ impl Requirement {
 
 /// Numbers, sizes in bytes, or versions part by part; `None` where they cannot be compared.
 fn compared(has: &str, wanted: &str) -> Option<Ordering> {
-    if let (Some(has), Some(wanted)) = (quantity(has), quantity(wanted)) {
+    // A dot without a unit is that of a version: 5.10 is more than 5.9.
+    let is_version =
+        |text: &str| text.contains('.') && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    if !is_version(has)
+        && !is_version(wanted)
+        && let (Some(has), Some(wanted)) = (quantity(has), quantity(wanted))
+    {
         return has.partial_cmp(&wanted);
     }
     let parts = |text: &str| -> Option<Vec<u64>> {
@@ -295,6 +305,10 @@ mod tests {
             ("kernel>=5.10", Some("6.6.51+rpt-rpi-v8"), true),
             ("kernel<=5.10", Some("5.10.0"), true),
             ("kernel>=5.10.1", Some("5.10"), false),
+            ("kernel>=5.10", Some("5.9"), false),
+            ("kernel>=5.9", Some("5.10"), true),
+            ("cpus>=0.5", Some("4"), true),
+            ("memory>=0.5GiB", Some("1073741824"), true),
             ("kernel>=5", Some("odd"), false),
         ] {
             assert_eq!(holds(requirement, has), expected, "{requirement} {has:?}");

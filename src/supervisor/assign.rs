@@ -1,12 +1,16 @@
 //! What is assigned to the node and what people order on it, and what of that must be remembered.
 
 use super::{Action, Held, LocalOrder, Now, RunRecord, Supervisor, instance::Instance};
-use crate::model::{AssignedInstance, Assignment, Desired, Name};
+use crate::{
+    model::{AssignedInstance, Assignment, Desired, Name},
+    planted::{self, Bug},
+};
 use std::collections::BTreeMap;
 
 impl Supervisor {
-    pub(super) fn assign(&mut self, now: Now, assignment: Assignment) {
-        if self.assigned && assignment.generation < self.generation {
+    pub(super) fn assign(&mut self, now: Now, assignment: Assignment, actions: &mut Vec<Action>) {
+        let obeys = planted::is(Bug::ObeysOlderGenerations);
+        if self.assigned && assignment.generation < self.generation && !obeys {
             return;
         }
         self.assigned = true;
@@ -26,13 +30,22 @@ impl Supervisor {
         }
         for (name, instance) in &mut self.instances {
             match wanted.remove(name) {
-                Some(assigned) => {
+                Some(mut assigned) => {
                     let held = self.memory.held.get(name);
                     let held = held.filter(|h| h.assignment == key(&assigned));
                     let held = held.map(|h| h.desired);
-                    instance.assign(assigned, held, self.memory.runs.get(name));
+                    let next = assigned.next.take();
+                    let runs = held.unwrap_or(assigned.desired) == Desired::Running;
+                    let stored = self.memory.trials.get(name);
+                    let wanted = instance.guarded(now, assigned, stored, runs, actions);
+                    instance.assign(wanted, held, self.memory.runs.get(name));
+                    instance.set_ahead(next, actions);
                 }
-                None => instance.unassign(),
+                None if planted::is(Bug::KeepsWhatIsNotAssigned) => {}
+                None => {
+                    instance.unassign();
+                    instance.set_ahead(None, actions);
+                }
             }
         }
         self.forget_stale();
@@ -47,6 +60,7 @@ impl Supervisor {
             memory.restarts_done.len(),
             memory.held.len(),
             memory.runs.len(),
+            memory.trials.len(),
         );
         memory
             .restarts_done
@@ -57,10 +71,15 @@ impl Supervisor {
         memory.runs.retain(|name, record| {
             assigned(name).is_some_and(|i| i.runs.counts() && i.runs.record.mode == record.mode)
         });
+        memory.trials.retain(|name, record| {
+            let trial = assigned(name).and_then(|i| i.trial.as_ref());
+            trial.is_some_and(|t| t.hash == record.spec_hash)
+        });
         let after = (
             memory.restarts_done.len(),
             memory.held.len(),
             memory.runs.len(),
+            memory.trials.len(),
         );
         self.remember |= before != after;
     }
@@ -121,7 +140,7 @@ impl Supervisor {
         let held = held.map(|(assigned, desired)| Held {
             desired,
             assignment: key_of(
-                &assigned.spec_hash,
+                instance.offered_hash().unwrap_or_default(),
                 assigned.desired,
                 assigned.restart_count,
             ),

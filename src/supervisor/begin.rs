@@ -11,10 +11,11 @@ use crate::{
 };
 
 impl Supervisor {
-    /// `None` where there is nothing that it could be done to.
+    /// `None` where there is nothing that it could be done to, or it is under way already.
     pub(super) fn begin(&mut self, instance: &mut Instance, kind: OperationKind) -> Option<Action> {
-        let id = self.next_operation();
         let (runtime, handle) = self.place(instance, kind)?;
+        let fetching = self.take_over(instance, kind, runtime);
+        let id = fetching.unwrap_or_else(|| self.next_operation());
         let launch = instance.assigned.as_ref().map(|a| launch(&self.node, a));
         let action = action(instance, kind, id, (runtime, handle.clone()), launch)?;
         let (spec_hash, version) = match (&action, &instance.current) {
@@ -43,7 +44,20 @@ impl Supervisor {
             asked: false,
         });
         self.note_start(instance, kind);
-        Some(action)
+        Some(action).filter(|_| fetching.is_none())
+    }
+
+    /// The fetch that is under way already for what is to be prepared.
+    fn take_over(
+        &self,
+        instance: &mut Instance,
+        kind: OperationKind,
+        runtime: RuntimeKind,
+    ) -> Option<OperationId> {
+        let prepares = kind == OperationKind::Prepare;
+        let assigned = instance.assigned.as_ref().filter(|_| prepares)?;
+        let hash = assigned.spec_hash.clone();
+        instance.take_over_fetch(&hash, runtime)
     }
 
     pub(super) fn next_operation(&mut self) -> OperationId {

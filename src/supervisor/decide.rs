@@ -110,6 +110,7 @@ impl Supervisor {
             Next::Rest(state, reason) => {
                 instance.enter(now, state, reason);
                 answer(instance, actions);
+                self.fetch_ahead(now, instance, actions);
             }
             Next::Do(kind, state) => {
                 if !kind.is_beside() {
@@ -146,6 +147,7 @@ fn wake(instance: &mut Instance, now: Now) {
         Some(instance.change_not_before_ms),
         overdue,
         stable,
+        instance.fetches_at(),
     ];
     let ahead = times.into_iter().flatten().filter(|at| *at > now.mono_ms);
     instance.wake_ms = ahead.min();

@@ -24,6 +24,7 @@ impl Supervisor {
         let mut instances = self.instances.values_mut();
         let ours = |i: &&mut Instance| i.operation.as_ref().is_some_and(|o| o.id == operation);
         let Some(instance) = instances.find(ours) else {
+            self.fetched(now, operation, outcome, actions);
             return;
         };
         let Some(op) = instance.operation.take() else {
@@ -56,8 +57,12 @@ impl Supervisor {
             }
             (OperationKind::Launch | OperationKind::Prepare, OpOutcome::Failed(_)) if outdated => {}
             (OperationKind::Launch | OperationKind::Start, OpOutcome::Failed(error)) => {
-                if matches!(error, RuntimeError::NotFound(_)) {
-                    instance.vanish();
+                match (&error, &mut instance.trial) {
+                    (RuntimeError::NotFound(_), _) => instance.vanish(),
+                    (RuntimeError::Refused(why), Some(trial)) if trial.hash == op.spec_hash => {
+                        trial.refuse(why.clone());
+                    }
+                    _ => {}
                 }
                 could_not_start(instance, now, &mut self.random, &error, actions);
             }

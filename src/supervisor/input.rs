@@ -1,7 +1,7 @@
 //! What goes into the supervisor and what comes out.
 
 use crate::{
-    model::{Assignment, Desired, HealthCheck, Hook, Name, RuntimeKind, UnixMs},
+    model::{Assignment, Desired, HealthCheck, Hook, Name, RuntimeKind, TrialState, UnixMs},
     runtime::{Found, Launch, Launched, Progress, RuntimeError},
 };
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,37 @@ pub struct Memory {
     /// Orders given on the node, which hold until the workload's assignment changes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<Name, Held>,
+    /// Guarded changes that have begun or have been decided, while they are assigned.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trials: BTreeMap<Name, TrialRecord>,
+}
+
+/// The guarded change of one workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// Of what is tried: it holds for nothing else.
+    pub spec_hash: String,
+    /// The version of that.
+    #[serde(default)]
+    pub version: String,
+    /// How it stands.
+    pub state: TrialState,
+    /// Starts of the agent while it was running.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub starts: u32,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Its last lines, where it failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_output: Vec<String>,
+    /// When it was assigned, or decided; for showing only.
+    #[serde(default)]
+    pub at_ms: UnixMs,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The runs of one workload.

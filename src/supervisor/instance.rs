@@ -1,6 +1,12 @@
 //! What the supervisor knows of one instance.
 
-use super::{LocalOrder, Moment, Now, OperationId, RunRecord, health::Monitor, runs::Runs};
+use super::{
+    LocalOrder, Moment, Now, OperationId, RunRecord,
+    ahead::{Ahead, Fetching},
+    health::Monitor,
+    runs::Runs,
+    trial::Trying,
+};
 use crate::{
     model::{AssignedInstance, Desired, InstanceState, Name, Restart, Run, RuntimeKind, Workload},
     runtime::{Exit, ImageHealth},
@@ -25,6 +31,14 @@ pub(super) struct Instance {
     pub operation: Option<Operation>,
     /// The image of the wanted spec is there: a replacement may begin.
     pub prepared: bool,
+    /// Its guarded change; what is assigned is the fallback where that has failed.
+    pub trial: Option<Box<Trying>>,
+    /// What is to be fetched ahead.
+    pub ahead: Option<Ahead>,
+    /// The fetch that is under way for that.
+    pub fetching: Option<Fetching>,
+    /// Hash of what was fetched ahead.
+    pub fetched: Option<String>,
     /// Something happened to it while an operation was under way.
     pub look_again: bool,
     /// When its last operation ended, or the look began that told of it last: an answer to an
@@ -205,6 +219,10 @@ impl Instance {
             leftovers: Vec::new(),
             operation: None,
             prepared: false,
+            trial: None,
+            ahead: None,
+            fetching: None,
+            fetched: None,
             look_again: false,
             known_as_of: 0,
             failures: 0,
@@ -265,7 +283,11 @@ impl Instance {
         if !same {
             // What went wrong was about the old one.
             self.forgive();
-            self.prepared = false;
+            self.prepared = self.fetched.as_ref() == Some(&spec_hash);
+        }
+        if self.fetched.as_ref() == Some(&spec_hash) {
+            self.fetched = None;
+            self.changed = true;
         }
         self.held = held;
         // Started by a person after a stop, perhaps one that an earlier agent carried out: the
@@ -295,6 +317,8 @@ impl Instance {
             self.held = None;
             self.condemned = None;
             self.runs = Runs::default();
+            self.trial = None;
+            self.fetched = None;
             self.changed = true;
         }
     }
@@ -348,6 +372,9 @@ impl Instance {
             }
             LocalOrder::Remove => {}
         }
+        if let Some(trial) = &mut self.trial {
+            trial.again();
+        }
         self.forgive();
         self.waiting.push(id);
         // Bounded: who asks so often only wants to know of the last ones.
@@ -373,29 +400,39 @@ impl Instance {
         matches!(status, Some(Status::Running { .. }))
     }
 
-    /// Which runtime a launch must use: what the workload says, else what has it already, else
-    /// the first that the node has.
+    /// Which runtime a launch must use.
     pub(super) fn runtime(&self, available: impl Fn(RuntimeKind) -> bool) -> Option<RuntimeKind> {
         let assigned = self.assigned.as_ref()?;
-        match &assigned.workload.run {
-            Run::Process { .. } | Run::Python { .. } => Some(RuntimeKind::Process),
-            Run::Container {
-                engine: Some(kind), ..
-            } => Some(*kind),
-            Run::Container { engine: None, .. } => {
-                let containers = [RuntimeKind::Docker, RuntimeKind::Podman];
-                let has = self.current.as_ref().map(|c| c.runtime);
-                has.filter(|r| containers.contains(r))
-                    .or_else(|| containers.into_iter().find(|r| available(*r)))
-            }
-        }
+        let has = self.current.as_ref().map(|c| c.runtime);
+        runtime_for(&assigned.workload, has, available)
     }
 
     /// When the clock must wake it: nothing is decided while an operation is under way, but its
     /// health and its timetable are looked at.
     pub(super) fn deadline(&self) -> Option<u64> {
         let decides = self.wake_ms.filter(|_| self.operation.is_none());
-        let times = [decides, self.health_wake_ms, self.runs.wake_ms];
+        let trial = self.trial.as_ref().and_then(|t| t.deadline());
+        let times = [decides, self.health_wake_ms, self.runs.wake_ms, trial];
         times.into_iter().flatten().min()
+    }
+}
+
+/// Which runtime a launch of `workload` must use: what it says, else what has it already, else the
+/// first that the node has.
+pub(super) fn runtime_for(
+    workload: &Workload,
+    has: Option<RuntimeKind>,
+    available: impl Fn(RuntimeKind) -> bool,
+) -> Option<RuntimeKind> {
+    match &workload.run {
+        Run::Process { .. } | Run::Python { .. } => Some(RuntimeKind::Process),
+        Run::Container {
+            engine: Some(kind), ..
+        } => Some(*kind),
+        Run::Container { engine: None, .. } => {
+            let containers = [RuntimeKind::Docker, RuntimeKind::Podman];
+            has.filter(|r| containers.contains(r))
+                .or_else(|| containers.into_iter().find(|r| available(*r)))
+        }
     }
 }

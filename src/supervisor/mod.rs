@@ -16,6 +16,9 @@
 //!            ┌────────────────────────────────────────┤                  └► (removed) ► pending
 //!            ▼                  ▼            ▼        ▼
 //!   scheduled ─ its time ─► starting     completed  failed
+//!
+//!  another spec, with a guard:  on trial ──► passed
+//!                                  └───────► failed: the fallback is the wanted spec now
 //! ```
 //!
 //! [`Supervisor::step`] takes one [`Input`] and gives the [`Action`]s that follow. Each instance
@@ -32,6 +35,8 @@
 //! | [`decide`] | the arrows of the diagram, in the order in which they are asked |
 //! | [`policy`] | what should run and does not: what its end means, whether it starts again |
 //! | [`replace`] | another spec is wanted: fetch, stop, remove, launch |
+//! | [`trial`] | whether a guarded change works, and the way back where it does not |
+//! | [`ahead`] | what will be wanted later is fetched now |
 //! | [`runs`], [`timetable`] | runs by the clock, or so many times; a clock that jumps |
 //! | [`health`] | when to ask whether it works, and what the answers come to |
 //! | [`order`] | who waits for whom, at the start and at the stop |
@@ -45,6 +50,10 @@
 //!   that it takes by a signal change in place;
 //! - a replacement begins by fetching what it needs; when that fails the old one goes on. A run
 //!   that has an end is not cut short for it;
+//! - a guarded change is judged here and nowhere else: what does not become healthy in time goes
+//!   back to the version before, also when nobody can be reached, over restarts of the agent and of
+//!   the board, and is not tried again before something else was assigned. A fetch that fails, a
+//!   stop on purpose and an engine that is away are not held against it;
 //! - an instance that fails slows down itself alone: its delay grows, from the third failure in a
 //!   row it is a crash loop, and a stable run ends the row;
 //! - a run that counts is counted on the disk before it begins: never one too many, whenever the
@@ -58,6 +67,7 @@
 //!   started twice. It is looked at again;
 //! - while a runtime cannot be reached its instances are `unknown`, and nothing is done to them.
 
+mod ahead;
 mod assign;
 mod attend;
 mod backoff;
@@ -77,13 +87,18 @@ mod sentence;
 #[cfg(test)]
 mod tests;
 mod timetable;
+mod trial;
 
 pub use backoff::Backoff;
 pub use input::{
     Action, Held, Input, LocalOrder, Memory, Moment, Now, OpOutcome, OperationId, RunRecord,
+    TrialRecord,
 };
 
-use crate::model::{Name, RuntimeKind};
+use crate::{
+    model::{Name, RuntimeKind},
+    planted::{self, Bug},
+};
 use instance::{Instance, OperationKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,8 +171,14 @@ impl Supervisor {
         self.take(now, input, &mut actions);
         self.attend(now, &mut actions);
         self.decide_all(now, &mut actions);
+        if self.judge_trials(now, &mut actions) {
+            // Another spec is wanted than a moment ago; without a guard, so this is the last time.
+            self.decide_all(now, &mut actions);
+        }
+        self.keep_trials();
         if let Some(remember) = self.remember() {
-            actions.insert(0, remember);
+            let late = planted::is(Bug::RemembersTooLate);
+            actions.insert(if late { actions.len() } else { 0 }, remember);
         }
         if std::mem::take(&mut self.changed) {
             actions.push(Action::Report);
@@ -167,7 +188,7 @@ impl Supervisor {
 
     fn take(&mut self, now: Now, input: Input, actions: &mut Vec<Action>) {
         match input {
-            Input::Assigned(assignment) => self.assign(now, assignment),
+            Input::Assigned(assignment) => self.assign(now, assignment, actions),
             Input::RuntimeFound(runtime) => {
                 self.runtimes.entry(runtime).or_insert(Runtime::Unlisted);
             }

@@ -162,6 +162,8 @@ impl Supervisor {
         let instance = instances.find(|i| i.current.as_ref().is_some_and(ours));
         if let Some(instance) = instance {
             instance.note_output(lines);
+            instance.note_last_words(lines);
+            self.changed |= std::mem::take(&mut instance.changed);
         }
     }
 }

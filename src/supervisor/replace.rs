@@ -53,6 +53,11 @@ pub(super) fn replace(
     if waits {
         return policy::backs_off(instance);
     }
+    if let Some(until) = instance.last_words_until(now_ms) {
+        instance.wake_ms = Some(until);
+        let reason = "waits for the last lines of the version that failed".to_owned();
+        return Next::Rest(InstanceState::Starting, Some(reason));
+    }
     // Counted before it is removed: nothing that is there would say that it was not.
     instance.runs.count();
     Next::Do(OperationKind::Remove, InstanceState::Starting)

@@ -86,8 +86,8 @@ impl Instance {
             next_run_ms: self.runs.next_ms().filter(|_| attended),
             last_error: self.last_error.clone(),
             last_output: self.last_output.clone(),
-            trial: None,
-            fetched: None,
+            trial: self.trial.as_ref().map(|t| Box::new(t.report())),
+            fetched: self.fetched.clone(),
         }
     }
 }

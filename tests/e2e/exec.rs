@@ -10,7 +10,6 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     process::Stdio,
-    time::Duration,
 };
 
 /// Runs `fleetctl exec` with something on its standard input.
@@ -188,21 +187,20 @@ fn who_goes_away_takes_his_program_with_him() {
     let agent = fleet.agent("board").start();
     fleet.apply_wait(&sleeping("web")).done();
     let path = format!("/api/v1/nodes/{}/workloads/web/exec", agent.name);
-    let mark = fleet.dir().join("alive");
+    let mark = fleet.dir().join("pid");
     let script = format!(
-        "while :; do date +%s%N > {}; sleep 0.05; done",
+        "echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600",
         mark.display()
     );
     let script: String = script.bytes().map(|b| format!("%{b:02X}")).collect();
     let query = format!("command=/bin/sh&command=-c&command={script}");
     let session = Session::open(&fleet, &path, &query);
     wait_until("it runs", || mark.exists());
+    let pid = std::fs::read_to_string(&mark).expect("its pid");
+    let process = std::path::PathBuf::from(format!("/proc/{}", pid.trim()));
+    assert!(process.exists());
     drop(session);
-    wait_until("it has ended", || {
-        let before = std::fs::read(&mark).ok();
-        std::thread::sleep(Duration::from_millis(500));
-        std::fs::read(&mark).ok() == before
-    });
+    wait_until("it has ended", || !process.exists());
     assert!(agent.process("web").child.lives());
 }
 

@@ -4,7 +4,7 @@
 use crate::{
     agent::facts,
     config::AgentConfig,
-    fleet::{self, Candidate, NodeNames},
+    fleet::{self, Candidate, NodeNames, Reserved, Taken},
     model::{Name, NodeFacts, Presence, Workload},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,19 +71,15 @@ impl Here {
     /// An engine that has not answered yet is no obstacle: where it is missing for good, the
     /// instance's own state says so.
     fn obstacle(&self, workload: &Workload) -> Option<String> {
-        let mut properties = self.facts.capabilities.clone();
-        properties.extend(self.facts.labels.clone());
         let candidate = Candidate {
             name: &self.name,
             presence: Presence::Online,
-            properties,
-            described: true,
-            instances: 0,
-            memory_reserved: 0,
-            memory_total: self.facts.memory_total,
-            assigned_bytes: 0,
-            features: self.facts.features,
-            names: self.names(),
+            facts: Some(&self.facts),
+            labels: None,
+            taken: Taken::default(),
+            reserved: Reserved::default(),
+            closed: None,
+            others: None,
         };
         // As if it ran here already: placement leaves engines aside then.
         let current = BTreeSet::from([self.name.clone()]);

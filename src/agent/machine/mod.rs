@@ -24,7 +24,7 @@ use std::{
 };
 
 /// Values of one measurement, by name.
-pub(super) type Values = BTreeMap<String, f64>;
+pub(crate) type Values = BTreeMap<String, f64>;
 
 /// Values that one measurement may have.
 pub(super) const MAX_VALUES: usize = 200;

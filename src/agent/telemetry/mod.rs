@@ -10,6 +10,7 @@ use super::{
     machine::{Machine, Roots, Values, bound},
     sender::Sender,
     shipping::Place,
+    simulated,
 };
 use crate::{
     contract::{Kind, Telemetry as Body},
@@ -48,10 +49,17 @@ pub(super) struct Telemetry {
 
 impl Telemetry {
     /// Starts the task, which waits to be told something.
-    pub(super) fn new(data_dir: PathBuf, sender: Arc<Sender>, publisher: Publisher) -> Telemetry {
+    /// `body`: of a simulated node, asked instead of the machine.
+    pub(super) fn new(
+        data_dir: PathBuf,
+        body: Option<Arc<dyn simulated::Body>>,
+        sender: Arc<Sender>,
+        publisher: Publisher,
+    ) -> Telemetry {
         let (wanted, receiver) = watch::channel(Wanted::default());
         let task = Task {
             machine: Machine::new(Roots::default(), data_dir),
+            body,
             instances: Instances::default(),
             schedule: Schedule::default(),
             sender,
@@ -95,6 +103,7 @@ impl Telemetry {
 
 struct Task {
     machine: Machine,
+    body: Option<Arc<dyn simulated::Body>>,
     instances: Instances,
     schedule: Schedule,
     sender: Arc<Sender>,
@@ -159,6 +168,9 @@ impl Task {
 
     /// Off the runtime's threads: some sensors take most of a second. `None` when the process ends.
     async fn measure(&mut self, metric: Metric) -> Option<Values> {
+        if let Some(body) = &self.body {
+            return Some(body.measure(metric));
+        }
         if !matches!(metric, Metric::Temperature | Metric::Throttling) {
             return Some(self.machine.measure(metric));
         }

@@ -10,12 +10,12 @@ use crate::{
     identity::{self, SigningKey, sha256_hex},
     model::{
         AssignedInstance, CommandKind, CommandOutcome, CommandSpec, ContainerOptions, DependsOn,
-        Desired, Device, EngineFact, ExecInput, ExecSpec, FileSpec, Health, HealthCheck,
+        Desired, Device, EngineFact, ExecInput, ExecSpec, FileSpec, Guard, Health, HealthCheck,
         HealthStatus, Hook, InstanceState, LogLimits, LogLine, LogQuery, LogShipping, LogStream,
         Metric, MetricConfig, MissedRun, Mount, MountSource, NodeConfig, ObservedInstance, Overlap,
         Placement, PlacementMode, Port, Protocol, PullPolicy, Resources, Restart, RestartPolicy,
-        Run, RunMode, RuntimeKind, Schedule, Signal, Strategy, TerminalSize, Tmpfs, Unmanaged,
-        Workload, WorkloadType,
+        Run, RunMode, RuntimeKind, Schedule, Signal, Strategy, TerminalSize, Tmpfs, Trial,
+        TrialState, Unmanaged, Workload, WorkloadType,
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -143,6 +143,24 @@ fn instance() -> ObservedInstance {
     }
 }
 
+/// Rolled back from a guarded change, and the next one is here already.
+fn instance_on_trial() -> ObservedInstance {
+    ObservedInstance {
+        state: InstanceState::Running,
+        reason: None,
+        trial: Some(Box::new(Trial {
+            spec_hash: "fedcba9876543210".into(),
+            version: "1.3.0".into(),
+            state: TrialState::Failed,
+            reason: Some("it failed 3 times in a row: it ended with exit code 1".into()),
+            last_output: vec!["cannot open the display".into()],
+            at_ms: 1_767_225_600_000,
+        })),
+        fetched: Some("00112233445566ff".into()),
+        ..instance()
+    }
+}
+
 fn node_config() -> NodeConfig {
     NodeConfig {
         heartbeat_interval_ms: 12_000,
@@ -238,6 +256,17 @@ pub(super) fn from_agents() -> Vec<Example> {
                 instances: vec![instance()],
                 engines: vec![engine()],
                 discovered: vec![unmanaged(None)],
+            },
+        ),
+        Example::new(
+            "state-trial",
+            Kind::State,
+            &["engines"],
+            State {
+                generation: 12,
+                instances: vec![instance_on_trial()],
+                engines: vec![engine()],
+                discovered: Vec::new(),
             },
         ),
         Example::new("cfg", Kind::Cfg, &["telemetry", "logs"], node_config()),
@@ -359,6 +388,23 @@ fn from_the_controller() -> Vec<Example> {
         guard: None,
         next: None,
     };
+    let of_version = |version: &str| {
+        Arc::new(Workload {
+            version: version.into(),
+            placement: Placement::default(),
+            ..workload()
+        })
+    };
+    let guarded = AssignedInstance {
+        workload: of_version("1.3.0"),
+        guard: Some(Box::new(Guard {
+            fallback: of_version("1.2.0"),
+            min_healthy_time_ms: 10_000,
+            healthy_deadline_ms: 300_000,
+        })),
+        next: Some(of_version("1.4.0")),
+        ..assigned.clone()
+    };
     vec![
         Example::new(
             "assignment",
@@ -367,6 +413,16 @@ fn from_the_controller() -> Vec<Example> {
             AssignmentBody {
                 generation: 12,
                 instances: vec![assigned],
+                cfg: node_config(),
+            },
+        ),
+        Example::new(
+            "assignment-guarded",
+            Kind::Assignment,
+            &[],
+            AssignmentBody {
+                generation: 13,
+                instances: vec![guarded],
                 cfg: node_config(),
             },
         ),

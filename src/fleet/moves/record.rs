@@ -18,6 +18,13 @@ pub struct Move {
     pub phase: MovePhase,
     /// When it began, controller's clock.
     pub since_ms: UnixMs,
+    /// Since when the new one has been healthy, controller's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy_since_ms: Option<UnixMs>,
+    /// Generation of the assignment by which the old node is told to stop; what it reports of
+    /// earlier ones says nothing. Only where the old one goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<u64>,
 }
 
 /// Why an instance moves.
@@ -50,6 +57,42 @@ pub struct Drain {
     pub since_ms: UnixMs,
     /// Also what has local state, which it loses.
     pub force: bool,
+    /// Instances that were to leave when it began.
+    #[serde(default)]
+    pub total: usize,
+    /// When nothing was left, controller's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_ms: Option<UnixMs>,
+}
+
+/// How far the drain of a node has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DrainView {
+    /// Since when, controller's clock.
+    pub since_ms: UnixMs,
+    /// Also what has local state.
+    pub force: bool,
+    /// Instances that were to leave when it began.
+    pub total: usize,
+    /// Instances that are still to leave; those of `on = "every"` are not among them.
+    pub left: usize,
+    /// Of these, on their way.
+    pub moving: usize,
+    /// Of these, held up by something that does not end by itself soon.
+    pub blocked: Vec<Blocker>,
+    /// When nothing was left, controller's clock.
+    #[serde(default)]
+    pub done_ms: Option<UnixMs>,
+}
+
+/// Why an instance cannot leave its node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Blocker {
+    /// Of which workload.
+    #[schema(value_type = String)]
+    pub workload: Name,
+    /// Why, one sentence.
+    pub reason: String,
 }
 
 /// What of a node is not for instances.

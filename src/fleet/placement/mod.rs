@@ -1,53 +1,93 @@
 //! Which nodes run a workload, with a reason for each node.
 //!
-//! Pure and independent of the order of its inputs: ties break by name. What already runs
-//! somewhere stays there while it may; a node that cannot be heard keeps what it has, and gets
-//! nothing new except from `on = "every"`.
+//! ```text
+//!  nodes ─► obstacle? ──yes──► a reason, no instance
+//!             │ no
+//!             ├─ it runs there already ─► it stays (or, of too many, the worst one leaves)
+//!             ├─ on = "every" ──────────► it runs there
+//!             └─ on = "any" ─► spread ─► preferences ─► strategy ─► name ─► up to `replicas`
+//! ```
+//!
+//! Pure, and independent of the order of its inputs: ties break by name. What already runs
+//! somewhere stays there while it may; a node that cannot be heard, or is closed, keeps what it
+//! has, and gets nothing new (except, while it is merely away, from `on = "every"`).
+//!
+//! | module | about |
+//! |---|---|
+//! | [`mod@obstacle`] | why a node cannot run it |
+//! | [`strategy`] | which of two nodes is the better one |
+//! | [`choose`] | so many of the best; so many of the worst |
+//! | [`decide`] | the decision over a whole fleet |
+//! | [`why`] | the same, told to people in full |
+//! | [`candidate`] | a node as all of these see it |
+//! | [`index`], [`watched`] | what keeps a decision cheap in a large fleet |
 
-use super::NodeNames;
-use crate::contract::MAX_INSTANCES;
-use crate::model::{
-    Name, PlacementMode, Presence, Requirement, Run, RuntimeKind, Workload, template::Lookup,
-};
+mod candidate;
+mod choose;
+mod decide;
+mod index;
+mod obstacle;
+mod strategy;
+mod watched;
+mod why;
+
+pub use candidate::{Candidate, Closed, Others};
+pub use index::Taken;
+pub use strategy::ScoreParts;
+pub use why::{Why, WhyNode};
+
+pub(in crate::fleet) use decide::OnTheWay;
+pub(in crate::fleet) use index::Index;
+pub(in crate::fleet) use obstacle::{MAX_ASSIGNED, Obstacle, obstacle};
+pub(in crate::fleet) use watched::Watched;
+
+use crate::model::{Name, PlacementMode, Workload};
+use choose::{Tally, grow, passed_over, shrink};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A node as placement sees it.
-#[derive(Debug, Clone)]
-pub struct Candidate<'a> {
-    /// Its name.
-    pub name: &'a Name,
-    /// Whether it can be heard.
-    pub presence: Presence,
-    /// Capabilities and labels.
-    pub properties: BTreeMap<String, String>,
-    /// It said what it is.
-    pub described: bool,
-    /// Instances placed there already, other workloads' included.
-    pub instances: usize,
-    /// Bytes that those may use, as far as they say.
-    pub memory_reserved: u64,
-    /// Bytes that it has.
-    pub memory_total: u64,
-    /// Bytes of its assignment.
-    pub assigned_bytes: usize,
-    /// What its agent knows of workloads, as in [`crate::model::FEATURES`].
-    pub features: u32,
-    /// What templates may name of it.
-    pub names: NodeNames,
-}
-
-/// What placement must know of a workload beside its spec; computed once.
+/// A workload as placement sees it; made once for a decision.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Needs<'a> {
+pub(in crate::fleet) struct Wish<'a> {
+    pub workload: &'a Workload,
     /// Bytes of it in an assignment.
     pub bytes: usize,
     /// Names in its templates.
     pub names: &'a BTreeSet<String>,
+    /// What an agent must know to run it.
+    pub features: u32,
+    /// One on every match.
+    pub every: bool,
+    /// Bytes that it asks for.
+    pub memory: u64,
+    /// Thousandths of cores that it asks for.
+    pub cpu: u64,
+    /// Round robin goes on after this node.
+    pub last: Option<&'a Name>,
+    /// Workloads that do not want it beside them.
+    pub shunned: &'a [&'a Name],
 }
 
-/// Bytes of specs in one assignment: what the contract allows for a message, less what the
-/// envelope and each instance's other fields take.
-pub(super) const MAX_ASSIGNED: usize = 768 * 1024;
+impl<'a> Wish<'a> {
+    pub(in crate::fleet) fn new(
+        workload: &'a Workload,
+        bytes: usize,
+        names: &'a BTreeSet<String>,
+    ) -> Wish<'a> {
+        // What is left to the agent of a template, an old one would take literally.
+        let templates = if names.is_empty() { 1 } else { 2 };
+        Wish {
+            workload,
+            bytes,
+            names,
+            features: workload.needs_features().max(templates),
+            every: workload.placement.mode == PlacementMode::Every,
+            memory: workload.resources.memory.unwrap_or(0),
+            cpu: index::cpu_of(workload),
+            last: None,
+            shunned: &[],
+        }
+    }
+}
 
 /// Where a workload goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,171 +96,140 @@ pub struct Decision {
     pub nodes: BTreeSet<Name>,
     /// Replicas that no node could take.
     pub missing: u32,
-    /// Why each candidate was taken or passed over, one sentence each.
+    /// Why each node was taken, and why others were passed over, one sentence each; of those not
+    /// more than are of use: 64 while replicas wait, else 16.
     pub reasons: BTreeMap<Name, String>,
+    /// The node that was chosen last, where one was.
+    pub last: Option<Name>,
 }
+
+/// Nodes that were passed over whose reasons are kept, while replicas wait for a node.
+pub(in crate::fleet) const MAX_PASSED: usize = 64;
+/// The same where nothing waits: of interest to few, and there may be thousands of workloads.
+pub(in crate::fleet) const MAX_PASSED_AT_REST: usize = 16;
+
+/// Why a node that runs it goes on to.
+pub(in crate::fleet) const KEPT: &str = "it runs there already";
+
+/// Why a node runs what every match runs.
+pub(in crate::fleet) const MATCHES: &str = "it matches, and every match runs it";
 
 /// Decides for one workload, of which `current` says where it is now.
 pub fn place(workload: &Workload, current: &BTreeSet<Name>, candidates: &[Candidate]) -> Decision {
-    let mut decision = Decision::default();
-    let mut free: Vec<&Candidate> = Vec::new();
     let names = workload.template_names();
-    let needs = Needs {
-        bytes: workload.encoded_len(),
-        names: &names,
+    let wish = Wish::new(workload, workload.encoded_len(), &names);
+    let all = candidates.iter().copied();
+    let (kept, free): (Vec<Candidate>, Vec<Candidate>) =
+        all.partition(|c| current.contains(c.name));
+    let mut all: Vec<&Candidate> = candidates.iter().collect();
+    all.sort_by_key(|c| c.name);
+    let task = Task {
+        wish,
+        kept,
+        pending: 0,
+        ordered: false,
     };
-    for node in candidates {
-        let kept = current.contains(node.name);
-        match obstacle(workload, needs, node, kept) {
-            Some(reason) => {
-                decision.reasons.insert(node.name.clone(), reason);
+    task.decide(free.iter().copied(), all.into_iter().copied())
+}
+
+/// All that a decision is made from, beside the nodes that are free.
+struct Task<'a> {
+    wish: Wish<'a>,
+    /// Where it is, and may stay.
+    kept: Vec<Candidate<'a>>,
+    /// Replicas that are between two nodes: the old one is to be gone before the new one starts.
+    pending: usize,
+    /// The free ones come in the order of their scores.
+    ordered: bool,
+}
+
+impl<'a> Task<'a> {
+    /// `free`: where it is not. `all`: in the order of names, for the reasons.
+    fn decide(
+        self,
+        free: impl Iterator<Item = Candidate<'a>>,
+        all: impl Iterator<Item = Candidate<'a>>,
+    ) -> Decision {
+        let wish = &self.wish;
+        let mut out = Decision::default();
+        let mut kept = Vec::with_capacity(self.kept.len());
+        for node in self.kept {
+            let reason = match obstacle(wish, &node, true) {
+                Some(obstacle) => obstacle.to_string(),
+                None => {
+                    kept.push(node);
+                    out.nodes.insert(node.name.clone());
+                    KEPT.to_owned()
+                }
+            };
+            out.reasons.insert(node.name.clone(), reason);
+        }
+        let mut tally = Tally::of(wish, &kept);
+        let mut replicas = 0;
+        match wish.workload.placement.mode {
+            PlacementMode::Every => {
+                for node in free.filter(|n| obstacle(wish, n, false).is_none()) {
+                    out.nodes.insert(node.name.clone());
+                    out.reasons.insert(node.name.clone(), MATCHES.to_owned());
+                }
             }
-            None if kept => {
-                decision.nodes.insert(node.name.clone());
-                decision.reasons.insert(node.name.clone(), KEPT.to_owned());
+            PlacementMode::Any { replicas: said } => {
+                replicas = said as usize;
+                let wanted = replicas.saturating_sub(self.pending);
+                let surplus = kept.len().saturating_sub(wanted);
+                for name in shrink(wish, surplus, &kept, &mut tally) {
+                    out.nodes.remove(name);
+                    let reason = format!("{replicas} replicas are enough");
+                    out.reasons.insert(name.clone(), reason);
+                }
+                let more = wanted.saturating_sub(kept.len());
+                let chosen = grow(wish, more, replicas, &mut tally, free, self.ordered);
+                out.last = chosen.nodes.last().map(|(node, _)| node.name.clone());
+                for (node, reason) in chosen.nodes {
+                    out.nodes.insert(node.name.clone());
+                    out.reasons.insert(node.name.clone(), reason);
+                }
+                let missing = wanted.saturating_sub(out.nodes.len());
+                out.missing = u32::try_from(missing).unwrap_or(u32::MAX);
             }
-            None => free.push(node),
         }
-    }
-    match workload.placement.mode {
-        PlacementMode::Every => {
-            for node in free {
-                decision.nodes.insert(node.name.clone());
-                decision
-                    .reasons
-                    .insert(node.name.clone(), MATCHES.to_owned());
+        let room = match out.missing {
+            0 => MAX_PASSED_AT_REST,
+            _ => MAX_PASSED,
+        };
+        let mut others = 0;
+        for node in all {
+            if others >= room {
+                break;
+            }
+            if !out.nodes.contains(node.name) {
+                others += 1;
+                if !out.reasons.contains_key(node.name) {
+                    let (reason, _) = passed_over(wish, &node, replicas, &tally);
+                    out.reasons.insert(node.name.clone(), reason);
+                }
             }
         }
-        PlacementMode::Any { replicas } => choose(workload, replicas, free, &mut decision),
-    }
-    decision
-}
-
-/// Why a node that runs it goes on to.
-pub(super) const KEPT: &str = "it runs there already";
-
-/// Why a node runs what every match runs.
-pub(super) const MATCHES: &str = "it matches, and every match runs it";
-
-/// Why a node that could run it does not.
-pub(super) fn passed_over(node: &Candidate) -> String {
-    format!(
-        "enough others were chosen (it has {})",
-        count(node.instances)
-    )
-}
-
-/// Why a node cannot run it, `None` when it can.
-pub(super) fn obstacle(
-    workload: &Workload,
-    needs: Needs<'_>,
-    node: &Candidate,
-    kept: bool,
-) -> Option<String> {
-    let placement = &workload.placement;
-    if !placement.nodes.is_empty() && !placement.nodes.contains(node.name) {
-        return Some("it is not among `nodes`".into());
-    }
-    if !kept && node.instances >= MAX_INSTANCES {
-        return Some(format!(
-            "it has {MAX_INSTANCES} instances, which is the most"
-        ));
-    }
-    if !kept && node.assigned_bytes.saturating_add(needs.bytes) > MAX_ASSIGNED {
-        return Some("its assignment would become too large for one message".into());
-    }
-    if !node.described {
-        return Some("it has not said yet what it is".into());
-    }
-    // What is left to the agent of a template, an old one would take literally.
-    let features = workload
-        .needs_features()
-        .max(if needs.names.is_empty() { 1 } else { 2 });
-    if features > node.features {
-        return Some("its agent is too old for this workload: upgrade fleetctl there".into());
-    }
-    let unknown = |name: &&String| node.names.lookup(name) == Lookup::Unknown;
-    if let Some(name) = needs.names.iter().find(unknown) {
-        return Some(match name.strip_prefix("label.") {
-            Some(label) => format!("it has no label `{label}`, which `{{{{ {name} }}}}` needs"),
-            None => format!("`{{{{ {name} }}}}` is not known of it"),
-        });
-    }
-    // An engine that is away for a moment takes nothing from a node that runs it already.
-    let engine = |key: &str| matches!(key, "docker" | "podman" | "process");
-    let met = |r: &Requirement| (kept && engine(&r.key)) || r.is_met_by(&node.properties);
-    if let Some(r) = placement.requires.iter().find(|r| !met(r)) {
-        return Some(match node.properties.get(&r.key) {
-            Some(has) if !r.value.is_empty() => {
-                format!("it has {}={has}, `{r}` is required", r.key)
-            }
-            _ => format!("it does not meet `{r}`"),
-        });
-    }
-    if !kept && let Some(missing) = missing_runtime(workload, node) {
-        return Some(missing);
-    }
-    None
-}
-
-fn missing_runtime(workload: &Workload, node: &Candidate) -> Option<String> {
-    let has = |kind: RuntimeKind| node.properties.contains_key(kind.as_str());
-    match &workload.run {
-        Run::Process { .. } | Run::Python { .. } if !has(RuntimeKind::Process) => {
-            Some("it does not run native processes".into())
-        }
-        Run::Container {
-            engine: Some(kind), ..
-        } if !has(*kind) => Some(format!("it has no {kind}")),
-        Run::Container { engine: None, .. }
-            if !has(RuntimeKind::Docker) && !has(RuntimeKind::Podman) =>
-        {
-            Some("it has neither Docker nor Podman".into())
-        }
-        _ => None,
+        out
     }
 }
 
-/// Fills or empties up to `replicas`.
-fn choose(workload: &Workload, replicas: u32, mut free: Vec<&Candidate>, out: &mut Decision) {
-    let wanted = replicas as usize;
-    // Too many: the last names leave first, so that the answer does not depend on history.
-    while out.nodes.len() > wanted {
-        if let Some(node) = out.nodes.pop_last() {
-            out.reasons
-                .insert(node, format!("{replicas} replicas are enough"));
+/// Bytes, for people: `12 MiB`.
+pub(super) fn amount(bytes: u64) -> String {
+    for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+        if bytes >= unit {
+            let tenths = u128::from(bytes) * 10 / u128::from(unit);
+            return match tenths % 10 {
+                0 => format!("{} {name}", tenths / 10),
+                tenth => format!("{}.{tenth} {name}", tenths / 10),
+            };
         }
     }
-    let strategy = workload.placement.strategy;
-    free.sort_by_key(|c| match strategy {
-        _ => (
-            c.presence != Presence::Online,
-            c.instances,
-            std::cmp::Reverse(c.memory_total.saturating_sub(c.memory_reserved)),
-            c.name,
-        ),
-    });
-    for node in free {
-        let (name, reason) = (node.name.clone(), &mut out.reasons);
-        if out.nodes.len() >= wanted {
-            reason.insert(name, passed_over(node));
-        } else if node.presence != Presence::Online {
-            reason.insert(name, format!("it is {}", node.presence));
-        } else {
-            reason.insert(
-                name.clone(),
-                format!("least loaded: it has {}", count(node.instances)),
-            );
-            out.nodes.insert(name);
-        }
-    }
-    out.missing = replicas.saturating_sub(u32::try_from(out.nodes.len()).unwrap_or(u32::MAX));
+    format!("{bytes} B")
 }
 
-fn count(instances: usize) -> String {
-    if instances == 1 {
-        "1 instance".into()
-    } else {
-        format!("{instances} instances")
-    }
+/// Thousandths of cores, for people: `0.5`.
+pub(super) fn cores(thousandths: u64) -> String {
+    let text = format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

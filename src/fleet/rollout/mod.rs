@@ -1,39 +1,151 @@
 //! The guarded change of a workload from one version to another.
+//!
+//! ```text
+//!  apply that replaces, with `update`
+//!        │
+//!        ▼          all canaries healthy
+//!   ┌─ Canary ─────────────────────────────► AwaitingPromotion
+//!   │    │  auto_promote                          │ promote
+//!   │    └──────────────► Rolling ◄───────────────┘
+//!   │ a failure,           │   │ every node that can be heard is healthy
+//!   │ or `rollback`        │   └──────────────► Succeeded: the others get it on trial
+//!   ▼                      ▼
+//!  RollingBack ◄───────────┘        without `auto_rollback`: held (`paused`) until somebody
+//!   │ all are back, or have been waited for               resumes or takes it back
+//!   ▼
+//!  RolledBack        Failed: cannot be taken back    Aborted, Superseded: left as it is
+//! ```
+//!
+//! One node (a [`Step`]):
+//!
+//! ```text
+//!                    its turn           healthy for min_healthy_time, or its agent says so
+//!  Waiting (has `from`) ────► Changing ───────────────────────────────────────► Healthy
+//!                              │  (on trial: its agent goes back by itself)
+//!                              │ its own verdict, crash loop, healthy_deadline
+//!                              ▼
+//!                            Failed                    Returned: it was told to go back
+//! ```
+//!
+//! - A turn comes while fewer than `max_parallel` nodes are Changing, a window is open, the `budget`
+//!   of its group allows it, nobody has paused it, and all before it in the `sequence` are done.
+//! - Nodes that cannot be heard are passed over. One that falls silent in the middle counts as
+//!   Changing; its time stands still, and runs anew when it is back.
+//! - `from` is the newest revision that is known to work; `from == to` says that there is nothing to
+//!   go back to (a person took something back): a failure is then held for a person.
+//! - Everything is in the record ([`Rollout`], `at`, `on_trial`), so that a controller that starts
+//!   anew goes on where it was.
+//!
+//! | module | about |
+//! |---|---|
+//! | [`begin`] | a workload gets another spec |
+//! | [`advance`] | what follows from reports and from time |
+//! | [`end`] | how it ends |
+//! | [`batch`] | who changes next |
+//! | [`judge`] | what a report says of a revision |
+//! | [`back`] | the way back, and stragglers |
+//! | [`orders`] | what people order |
+//! | [`windows`] | maintenance windows |
+//! | [`revisions`], [`versions`] | what is remembered, and shown |
+//! | [`tell`] | what nodes are told |
 
+mod advance;
+mod back;
+mod batch;
+mod begin;
+mod end;
+mod judge;
+mod orders;
 mod record;
+mod revisions;
+mod say;
+mod tell;
+mod versions;
+mod windows;
 
 pub use record::{
-    Revision, RevisionVerdict, Rollout, RolloutOrder, RolloutPhase, Step, StepState, Verdict,
+    OpenWindows, Revision, RevisionVerdict, Rollout, RolloutOrder, RolloutPhase, Step, StepState,
+    Verdict,
 };
+pub use versions::{RevisionView, RolloutSummary, RunningVersion, VersionsView};
 
-use super::{Effect, Fleet, Refusal};
-use crate::model::{Name, UnixMs};
+pub(super) use advance::News;
+pub(super) use begin::{Doer, take_spec};
+pub(super) use judge::hash_on;
+pub(super) use windows::check_windows;
+
+use super::Fleet;
+use crate::model::{Desired, Name, UnixMs};
 use std::collections::BTreeSet;
 
 impl Fleet {
-    /// What follows for the rollout of one workload from how its nodes are now. `touched`: nodes
-    /// whose assignment changes for it.
-    pub(super) fn advance_rollout(
-        &mut self,
-        _name: &Name,
-        _at: UnixMs,
-        _touched: &mut BTreeSet<Name>,
-    ) -> Vec<Effect> {
-        Vec::new()
-    }
-
     /// When [`Fleet::advance_rollout`] of this workload is due next, though nothing is reported.
-    pub(super) fn rollout_deadline(&self, _name: &Name) -> Option<UnixMs> {
-        None
+    pub(super) fn rollout_deadline(&self, name: &Name) -> Option<UnixMs> {
+        let record = self.workloads.get(name)?;
+        let rollout = record.rollout.as_ref().filter(|r| r.phase.is_active())?;
+        if record.desired == Desired::Stopped {
+            return None;
+        }
+        let update = record.spec.update.clone().unwrap_or_default();
+        if rollout.phase == RolloutPhase::RollingBack {
+            let back = rollout
+                .steps
+                .values()
+                .filter(|s| s.state == StepState::Returned && s.healthy_since_ms.is_none());
+            let due = back.filter_map(|s| s.counts_from_ms);
+            return due
+                .map(|from| from.saturating_add(update.healthy_deadline_ms))
+                .min();
+        }
+        let changing = rollout
+            .steps
+            .iter()
+            .filter(|(_, s)| s.state == StepState::Changing);
+        let due = changing.filter_map(|(node, step)| match step.healthy_since_ms {
+            Some(since) => Some(since.saturating_add(update.min_healthy_time_ms)),
+            None if rollout.paused => None,
+            None => advance::healthy_by(step, &update, record.on_trial.contains_key(node)),
+        });
+        due.chain(advance::progress_by(rollout, &update))
+            .chain(rollout.windows.next_ms)
+            .min()
     }
 
-    /// A person's order to a rollout.
-    pub(super) fn order_rollout(
-        &mut self,
-        _name: &Name,
-        _order: &RolloutOrder,
-        _at: UnixMs,
-    ) -> Result<Vec<Effect>, Refusal> {
-        Err(Refusal::Invalid("not built yet".into()))
+    /// Workloads whose rollout does not know yet which nodes came and went: whatever changes
+    /// placement calls this last.
+    pub(super) fn advance_misplaced(&mut self, at: UnixMs) -> Vec<super::Effect> {
+        let differs = |name: &&Name| {
+            self.workloads.get(*name).is_some_and(|w| {
+                let gone = |node: &Name| !w.placed.contains(node);
+                let active = w.rollout.as_ref().filter(|r| r.phase.is_active());
+                w.at.keys().any(gone)
+                    || w.on_trial.keys().any(gone)
+                    || active.is_some_and(|r| !r.steps.keys().eq(w.placed.iter()))
+            })
+        };
+        let names: BTreeSet<Name> = self.active.iter().filter(differs).cloned().collect();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        self.advance(&names, at)
+    }
+
+    /// A stopped workload was started again: its rollout does not hold against it the time that it
+    /// stood still.
+    pub(super) fn restart_rollout_times(&mut self, name: &Name, at: UnixMs) {
+        let rollout = self
+            .workloads
+            .get_mut(name)
+            .and_then(|w| w.rollout.as_mut());
+        if let Some(rollout) = rollout.filter(|r| tell::goes_forward(r.phase) && !r.paused) {
+            orders::restart_times(rollout, at);
+        }
+    }
+}
+
+fn nodes_text(nodes: usize) -> String {
+    match nodes {
+        1 => "1 node".into(),
+        n => format!("{n} nodes"),
     }
 }

@@ -68,6 +68,23 @@ pub struct Rollout {
     /// When it ended.
     #[serde(default)]
     pub ended_ms: Option<UnixMs>,
+    /// Which of its windows are open.
+    #[serde(default)]
+    pub windows: OpenWindows,
+}
+
+/// Which windows of a rollout are open, as looked at last. Kept, since an assignment depends on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OpenWindows {
+    /// Nodes may change.
+    #[serde(default)]
+    pub changes: bool,
+    /// What waits for its turn may be fetched.
+    #[serde(default)]
+    pub downloads: bool,
+    /// When one of them opens or closes next, controller's clock.
+    #[serde(default)]
+    pub next_ms: Option<UnixMs>,
 }
 
 /// How a rollout stands.
@@ -118,6 +135,49 @@ pub struct Step {
     /// Since when it has been healthy, controller's clock.
     #[serde(default)]
     pub healthy_since_ms: Option<UnixMs>,
+    /// Since when its time to become healthy runs; it does not while the node cannot be heard.
+    #[serde(default)]
+    pub counts_from_ms: Option<UnixMs>,
+    /// Generation of the assignment that told it to change: what the node says about an earlier one
+    /// is no verdict.
+    #[serde(default)]
+    pub generation: u64,
+    /// Its assignment has no room for what it would go back to: only the controller takes it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unguarded: bool,
+}
+
+impl Step {
+    /// It is in `state`, and was told nothing.
+    pub(super) fn untold(state: StepState) -> Step {
+        Step {
+            state,
+            switched_ms: None,
+            healthy_since_ms: None,
+            counts_from_ms: None,
+            generation: 0,
+            unguarded: false,
+        }
+    }
+
+    /// It is told something now, with an assignment of this generation.
+    pub(super) fn told(state: StepState, at: UnixMs, online: bool, generation: u64) -> Step {
+        Step {
+            state,
+            switched_ms: Some(at),
+            healthy_since_ms: None,
+            counts_from_ms: online.then_some(at),
+            generation,
+            unguarded: false,
+        }
+    }
+
+    /// Its times run anew.
+    pub(super) fn again(&mut self, at: UnixMs) {
+        self.switched_ms = Some(at);
+        self.healthy_since_ms = None;
+        self.counts_from_ms = self.counts_from_ms.map(|_| at);
+    }
 }
 
 /// How a node of a rollout stands.

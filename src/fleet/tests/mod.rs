@@ -3,19 +3,29 @@
 //! | module | about |
 //! |---|---|
 //! | [`placement`] | where workloads go, and the reason for every node |
+//! | [`placement_choice`], [`placement_moves`], [`placement_index`] | which node is the better one; what is between two; what is derived, and how quick it is |
 //! | [`workload`] | apply, remove, start, stop, restart, plan; whose generation grows |
 //! | [`node`] | enrolment, approval, revocation, labels, what nodes report |
 //! | [`presence`] | online, silent, offline |
 //! | [`config`] | settings of all nodes and of one |
+//! | [`moves`] | failover, migration, drain, rebalance, with a clock |
 //! | [`command`], [`token`] | orders and tokens |
+//! | [`rollout`], [`rollout_random`] | rollouts, in a fleet of nodes that obey ([`rollout_world`]) |
 //! | [`random`] | whatever the entries are: replay, storage, invariants |
 
 mod command;
 mod config;
+mod moves;
 mod node;
 mod placement;
+mod placement_choice;
+mod placement_index;
+mod placement_moves;
 mod presence;
 mod random;
+mod rollout;
+mod rollout_random;
+mod rollout_world;
 mod size;
 mod token;
 mod workload;

@@ -5,11 +5,14 @@ use super::{
     presence, refuse, replicas, requires, three, workload,
 };
 use crate::{
-    fleet::{Candidate, Fleet, Refusal, place},
-    model::{Name, Presence, Run, RuntimeKind, Workload},
+    fleet::{Candidate, Closed, Fleet, Refusal, Reserved, Taken, place},
+    model::{
+        Name, NodeFacts, PlacementMode, Preference, Presence, Requirement, Run, RuntimeKind,
+        Strategy, Workload,
+    },
 };
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 fn container(text: &str, with: Option<RuntimeKind>) -> Workload {
     let mut workload = workload(text);
@@ -56,32 +59,32 @@ fn explicit_nodes_take_it_and_the_others_are_told_why_not() {
 }
 
 #[test]
-fn the_least_loaded_nodes_are_chosen_then_the_ones_with_memory_then_by_name() {
+fn the_least_loaded_nodes_are_chosen_then_those_with_few_instances_then_by_name() {
     let mut fleet = three();
     let mut big = facts(&[("process", "1")]);
     big.memory_total = 8 << 30;
     join_with(&mut fleet, "z", big);
     apply(&mut fleet, applied(&[replicas("first", 1)]));
-    assert_eq!(placed(&fleet, "first"), names(&["z"]));
-    apply(&mut fleet, applied(&[replicas("second", 1)]));
-    assert_eq!(placed(&fleet, "second"), names(&["a"]));
-    apply(&mut fleet, applied(&[replicas("third", 2)]));
-    assert_eq!(placed(&fleet, "third"), names(&["b", "c"]));
+    assert_eq!(placed(&fleet, "first"), names(&["a"]));
+    apply(&mut fleet, applied(&[replicas("second", 2)]));
+    assert_eq!(placed(&fleet, "second"), names(&["b", "c"]));
     assert_eq!(
-        reason(&fleet, "third", "b"),
+        reason(&fleet, "second", "b"),
         "least loaded: it has 0 instances"
     );
     let passed = "enough others were chosen (it has 1 instance)";
-    assert_eq!(reason(&fleet, "third", "a"), passed);
-    // All have one now, and memory decides.
-    let mut hungry = replicas("hungry", 1);
-    hungry.resources.memory = Some((8 << 30) - (512 << 20));
-    apply(&mut fleet, applied(&[hungry, replicas("rest", 3)]));
-    assert_eq!(placed(&fleet, "hungry"), names(&["z"]));
-    // What it may use is not there for the next.
-    assert_eq!(placed(&fleet, "rest"), names(&["a", "b", "c"]));
-    apply(&mut fleet, applied(&[replicas("last", 1)]));
-    assert_eq!(placed(&fleet, "last"), names(&["a"]));
+    assert_eq!(reason(&fleet, "second", "a"), passed);
+    // Who says what it may use counts by that: half of `a`, a sixteenth of `z`.
+    let hungry = |name: &str| {
+        let mut hungry = replicas(name, 4);
+        hungry.resources.memory = Some(512 << 20);
+        hungry
+    };
+    apply(&mut fleet, applied(&[hungry("hungry")]));
+    apply(&mut fleet, applied(&[replicas("third", 1)]));
+    assert_eq!(placed(&fleet, "third"), names(&["z"]));
+    let why = "least loaded: 6% of it is taken, it has 1 instance";
+    assert_eq!(reason(&fleet, "third", "z"), why);
 }
 
 #[test]
@@ -239,26 +242,22 @@ fn a_node_that_has_not_said_what_it_is_gets_nothing_yet() {
 #[derive(Debug, Clone)]
 struct Found {
     presence: Presence,
-    properties: BTreeMap<String, String>,
-    described: bool,
-    instances: usize,
-    memory_reserved: u64,
-    memory_total: u64,
+    facts: Option<NodeFacts>,
+    taken: Taken,
+    closed: Option<Closed>,
 }
 
 impl Found {
-    fn named(self, name: &Name) -> Candidate<'_> {
+    fn named<'a>(&'a self, name: &'a Name) -> Candidate<'a> {
         Candidate {
             name,
             presence: self.presence,
-            properties: self.properties,
-            described: self.described,
-            instances: self.instances,
-            memory_reserved: self.memory_reserved,
-            assigned_bytes: 0,
-            memory_total: self.memory_total,
-            features: crate::model::FEATURES,
-            names: Default::default(),
+            facts: self.facts.as_ref(),
+            labels: None,
+            taken: self.taken,
+            reserved: Reserved::default(),
+            closed: self.closed,
+            others: None,
         }
     }
 }
@@ -267,20 +266,49 @@ prop_compose! {
     fn candidate()(
         presence in prop::sample::select(vec![Presence::Online, Presence::Silent, Presence::Offline]),
         process in prop::bool::weighted(0.9),
-        zone in prop::option::of(0u8..2),
+        zone in prop::option::of(0u8..3),
         described in prop::bool::weighted(0.9),
         instances in 0usize..3,
-        memory_reserved in 0u64..3,
-        memory_total in 0u64..3,
+        memory in 0u64..4,
+        memory_total in 0u64..4,
+        gpu in any::<bool>(),
+        closed in prop::option::weighted(0.1, Just(Closed::Cordoned)),
         current in any::<bool>(),
     ) -> (Found, bool) {
-        let mut properties = BTreeMap::new();
-        properties.extend(process.then(|| ("process".to_owned(), "1".to_owned())));
-        properties.extend(zone.map(|z| ("zone".to_owned(), z.to_string())));
-        let found = Found {
-            presence, properties, described, instances, memory_reserved, memory_total,
-        };
+        let mut all = facts(&[]);
+        all.capabilities.extend(process.then(|| ("process".to_owned(), "1".to_owned())));
+        all.labels.extend(zone.map(|z| ("zone".to_owned(), z.to_string())));
+        all.labels.extend(gpu.then(|| ("gpu".to_owned(), "1".to_owned())));
+        all.memory_total = memory_total << 20;
+        all.features = crate::model::FEATURES;
+        let taken = Taken { instances, memory: memory << 20, ..Taken::default() };
+        let found = Found { presence, facts: described.then_some(all), taken, closed };
         (found, current)
+    }
+}
+
+prop_compose! {
+    fn wishes()(
+        wanted in prop::option::of(0u32..6),
+        zone in any::<bool>(),
+        memory in prop::option::of(0u64..3),
+        strategy in prop::sample::select(vec![
+            Strategy::LeastLoaded,
+            Strategy::RoundRobin,
+            Strategy::CapabilityMatch,
+            Strategy::ResourceOptimal,
+        ]),
+        spread in any::<bool>(),
+        weight in prop::option::of(-100i32..100),
+    ) -> Workload {
+        let web = wanted.map_or_else(|| every("web"), |n| replicas("web", n));
+        let mut web = requires(web, if zone { &["zone!=1"] } else { &[] });
+        web.resources.memory = memory.map(|m| m << 20);
+        web.placement.strategy = strategy;
+        web.placement.spread = spread.then(|| "zone".to_owned());
+        let requirement = Requirement::try_from("gpu".to_owned()).unwrap();
+        web.placement.prefers.extend(weight.map(|weight| Preference { requirement, weight }));
+        web
     }
 }
 
@@ -290,19 +318,16 @@ proptest! {
     #[test]
     fn the_decision_does_not_depend_on_the_order_of_the_candidates(
         nodes in prop::collection::vec(candidate(), 0..12),
-        wanted in prop::option::of(0u32..6),
-        zone in any::<bool>(),
+        web in wishes(),
         turn in 0usize..12,
     ) {
         let all: Vec<Name> = (0..nodes.len()).map(|n| name(&format!("n{n}"))).collect();
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut current = BTreeSet::new();
-        for (node, (found, is_current)) in all.iter().zip(nodes) {
+        for (node, (found, is_current)) in all.iter().zip(&nodes) {
             candidates.push(found.named(node));
             current.extend(is_current.then(|| node.clone()));
         }
-        let web = wanted.map_or_else(|| every("web"), |n| replicas("web", n));
-        let web = requires(web, if zone { &["zone=1"] } else { &[] });
         let decision = place(&web, &current, &candidates);
 
         let given = candidates.clone();
@@ -315,8 +340,8 @@ proptest! {
         // Every candidate gets a reason, and what was decided may be decided again.
         prop_assert_eq!(decision.reasons.len(), given.len());
         prop_assert!(decision.nodes.iter().all(|n| all.contains(n)));
-        if let Some(n) = wanted {
-            prop_assert_eq!(decision.nodes.len() + decision.missing as usize, n as usize);
+        if let PlacementMode::Any { replicas } = web.placement.mode {
+            prop_assert_eq!(decision.nodes.len() + decision.missing as usize, replicas as usize);
         }
         let again = place(&web, &decision.nodes, &given);
         prop_assert_eq!(again.nodes, decision.nodes);

@@ -135,3 +135,15 @@ fn who_is_revoked_or_unknown_or_forgotten_does_not_come_back_by_being_heard() {
     watch.hear("d", 300_000);
     assert!(watch.due(310_000).is_empty());
 }
+
+#[test]
+fn everybody_was_heard_once_each_member_was() {
+    let mut watch = Watch::new(three());
+    for node in ["a", "b"] {
+        watch.hear(node, 1_000);
+    }
+    assert!(!watch.presence.all_heard(&watch.fleet));
+    watch.hear("c", 1_000);
+    assert!(watch.presence.all_heard(&watch.fleet));
+    assert!(Presence::new(SETTINGS).all_heard(&Fleet::new()));
+}

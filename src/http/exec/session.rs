@@ -417,6 +417,10 @@ fn place_of(c: &Controller, node: &Name, workload: &Name) -> Result<Seq, ApiErro
         let detail = format!("{workload} is not on {node}");
         return Err(ApiError::new(StatusCode::NOT_FOUND, detail));
     }
+    if record.http {
+        let detail = format!("{node} speaks HTTP and takes no commands");
+        return Err(ApiError::new(StatusCode::CONFLICT, detail));
+    }
     if record.presence == Presence::Offline {
         let why = match record.presence_reason.as_str() {
             "" => String::new(),

@@ -7,13 +7,14 @@ use super::{
         tree::{Data, Entry, entry},
         yaml::draft::text,
     },
+    rollout,
     service::Service,
     support,
     value::Reader,
 };
 
 /// The entries of a map below, after its keys were checked.
-fn below<'e>(
+pub(super) fn below<'e>(
     service: &Service<'_>,
     keys: &'e [Entry],
     key: &str,
@@ -26,7 +27,7 @@ fn below<'e>(
 }
 
 /// The entry called `key`, where it has a value.
-fn find<'e>(keys: &'e [Entry], key: &str) -> Option<&'e Entry> {
+pub(super) fn find<'e>(keys: &'e [Entry], key: &str) -> Option<&'e Entry> {
     entry(keys, key).filter(|entry| entry.value.data != Data::Null)
 }
 
@@ -65,6 +66,12 @@ pub(super) fn read(service: &mut Service<'_>, key: &Entry) {
     let path = "services.*.deploy.placement";
     if let Some(placement) = below(service, keys, "placement", path) {
         read_placement(service, placement);
+    }
+    let path = "services.*.deploy.update_config";
+    if let Some(config) = entry(keys, "update_config")
+        && let Some(found) = below(service, keys, "update_config", path)
+    {
+        rollout::read(service, config, found);
     }
 }
 
@@ -127,6 +134,9 @@ fn read_placement(service: &mut Service<'_>, placement: &[Entry]) {
         let flaw = Flaw::new("a node runs one instance of a workload, never more");
         service.refuse(&most.value, flaw.hint("write 1, or remove it"));
     }
+    if let Some(preferences) = find(placement, "preferences") {
+        read_preferences(service, preferences);
+    }
     let Some(constraints) = find(placement, "constraints") else {
         return;
     };
@@ -140,6 +150,46 @@ fn read_placement(service: &mut Service<'_>, placement: &[Entry]) {
                 service.draft.add_to("placement", key, constraints, word);
             }
             Err(flaw) => service.refuse(item, flaw),
+        }
+    }
+}
+
+/// `[{ spread: node.labels.zone }]`, the only preference that there is.
+fn read_preferences(service: &mut Service<'_>, preferences: &Entry) {
+    let Some(items) = preferences.value.as_list() else {
+        let found = preferences.value.kind();
+        let flaw = Flaw::new(format!("`preferences` must be a list, not {found}"));
+        let hint = "write `- spread: node.labels.<label>` below it";
+        service.refuse(&preferences.value, flaw.hint(hint));
+        return;
+    };
+    for (index, item) in items.iter().enumerate() {
+        let Some(keys) = item.as_map() else {
+            let found = item.kind();
+            let flaw = Flaw::new(format!("a preference must be a map, not {found}"));
+            service.refuse(item, flaw.hint("write `spread: node.labels.<label>`"));
+            continue;
+        };
+        if index > 0 {
+            let flaw = Flaw::new("instances are spread over one label only");
+            service.refuse(item, flaw.hint("keep the preference that matters most"));
+            continue;
+        }
+        let path = "services.*.deploy.placement.preferences.*";
+        support::check(path, keys, service.file.report);
+        let Some(spread) = find(keys, "spread") else {
+            continue;
+        };
+        let label = spread.value.as_text().unwrap_or_default().trim();
+        match label.strip_prefix("node.labels.") {
+            Some(label) => {
+                let label = text(&spread.value.span, label);
+                service.draft.put_in("placement", "spread", spread, label);
+            }
+            None => {
+                let flaw = Flaw::new("instances can be spread over a label of nodes only");
+                service.refuse(&spread.value, flaw.hint("write `node.labels.<label>`"));
+            }
         }
     }
 }

@@ -13,7 +13,7 @@
 //! | `value` | durations, sizes and other words as Compose writes them |
 //! | `service` | a service, key by key |
 //! | `project` | what the file is called, and which of its services are taken |
-//! | `ports`, `volumes`, `networks`, `health`, `deploy`, `configs`, `env_file` | the larger keys |
+//! | `ports`, `volumes`, `networks`, `health`, `deploy`, `rollout`, `configs`, `env_file` | the larger keys |
 //!
 //! `x-fleet` of a service holds keys of the TOML that Compose does not have; they win over what is
 //! translated. `x-fleet` of the file holds such keys for all services, which yield to those of a
@@ -31,6 +31,7 @@ mod health;
 mod networks;
 mod ports;
 mod project;
+mod rollout;
 mod service;
 mod support;
 #[cfg(test)]

@@ -2,14 +2,14 @@
 //! (empty where everything is as by default).
 
 use super::{
-    duration, flag, line, number, optional, quote, quote_key, quote_lines, quote_list, size,
-    strings,
+    duration, flag, inline, line, number, optional, quote, quote_key, quote_lines, quote_list,
+    size, strings,
 };
 use crate::{
     manifest::{quantity::bytes_text, quantity::duration_text, workload::DEFAULT_HOOK_TIMEOUT_MS},
     model::{
         DependsOn, FileSpec, Health, HealthCheck, Hook, LogLimits, MissedRun, Name, OnUnhealthy,
-        Overlap, Placement, PlacementMode, Resources, Restart, RestartPolicy, RunMode, Strategy,
+        Overlap, Resources, Restart, RestartPolicy, RunMode,
     },
 };
 use serde_json::{Map, Value};
@@ -124,35 +124,6 @@ pub(super) fn health(health: &Health) -> String {
     text
 }
 
-/// The table `placement`.
-pub(super) fn placement(placement: &Placement) -> String {
-    let mut text = String::new();
-    match placement.mode {
-        PlacementMode::Every => line(&mut text, "on", quote("every")),
-        PlacementMode::Any { replicas: 1 } => {}
-        PlacementMode::Any { replicas } => {
-            line(&mut text, "on", quote("any"));
-            line(&mut text, "replicas", replicas.to_string());
-        }
-    }
-    match placement.strategy {
-        // The default; the match fails to compile when there is a second one.
-        Strategy::LeastLoaded => {}
-        Strategy::RoundRobin | Strategy::CapabilityMatch | Strategy::ResourceOptimal => {}
-    }
-    strings(
-        &mut text,
-        "requires",
-        placement.requires.iter().map(ToString::to_string),
-    );
-    strings(
-        &mut text,
-        "nodes",
-        placement.nodes.iter().map(ToString::to_string),
-    );
-    text
-}
-
 /// The table `restart`.
 pub(super) fn restart(restart: &Restart) -> String {
     let mut text = String::new();
@@ -228,17 +199,5 @@ fn json(value: &Value) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Object(map) => inline(map.iter().map(|(key, value)| (quote_key(key), json(value)))),
-    }
-}
-
-/// `{ key = value }`.
-fn inline(entries: impl Iterator<Item = (String, String)>) -> String {
-    let entries: Vec<String> = entries
-        .map(|(key, value)| format!("{key} = {value}"))
-        .collect();
-    if entries.is_empty() {
-        "{}".to_owned()
-    } else {
-        format!("{{ {} }}", entries.join(", "))
     }
 }

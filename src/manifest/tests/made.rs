@@ -1,10 +1,10 @@
 //! Workloads made at random, every field of them, as a manifest could say them.
 
 use crate::model::{
-    ContainerNetwork, ContainerOptions, DependsOn, Device, FileSpec, Health, HealthCheck, Hook,
-    LogLimits, MissedRun, Mount, MountSource, OnUnhealthy, Overlap, Placement, PlacementMode, Port,
-    Protocol, PullPolicy, Requirement, Resources, Restart, RestartPolicy, Run, RunMode,
-    RuntimeKind, Schedule, Signal, Tmpfs, Workload, WorkloadType,
+    Budget, ContainerNetwork, ContainerOptions, DependsOn, Device, FileSpec, Health, HealthCheck,
+    Hook, LogLimits, MissedRun, Mount, MountSource, OnUnhealthy, Overlap, Placement, PlacementMode,
+    Port, Preference, Protocol, PullPolicy, Requirement, Resources, Restart, RestartPolicy, Run,
+    RunMode, RuntimeKind, Schedule, Share, Signal, Tmpfs, Update, Window, Workload, WorkloadType,
 };
 use proptest::{
     collection::{btree_map, btree_set, vec},
@@ -311,19 +311,124 @@ fn params() -> impl Strategy<Value = serde_json::Map<String, serde_json::Value>>
     btree_map("[a-z_ \n]{0,6}", value, 0..3).prop_map(|map| map.into_iter().collect())
 }
 
+fn requirement(text: &str) -> Requirement {
+    Requirement::try_from(text.to_owned()).unwrap()
+}
+
 fn placement() -> impl Strategy<Value = Placement> {
+    use crate::model::Strategy as Choice;
     let mode = prop_oneof![
         Just(PlacementMode::Every),
         (0u32..=10_000).prop_map(|replicas| PlacementMode::Any { replicas })
     ];
-    mode.prop_map(|mode| Placement {
-        mode,
-        requires: ["a", "!b", "c=d", "e!=f"]
-            .map(|text| Requirement::try_from(text.to_owned()).unwrap())
-            .to_vec(),
-        nodes: vec!["pi-1".parse().unwrap()],
-        ..Placement::default()
+    let strategy = select(vec![
+        Choice::LeastLoaded,
+        Choice::RoundRobin,
+        Choice::CapabilityMatch,
+        Choice::ResourceOptimal,
+    ]);
+    let weight = || prop_oneof![Just(50), -100..=-1, 1..=100];
+    let prefers = (weight(), weight()).prop_map(|(one, other)| {
+        [("gpu", one), ("memory>=1.5GiB", other)].map(|(what, weight)| Preference {
+            requirement: requirement(what),
+            weight,
+        })
+    });
+    let neighbours = || btree_set("[a-z]{1,3}", 0..3);
+    let soft = (
+        option::of(prefers),
+        option::of(one_of(&["zone", "example.com/rack"])),
+    );
+    let near = (neighbours(), neighbours());
+    (mode, strategy, soft, near).prop_map(|(mode, strategy, (prefers, spread), (with, apart))| {
+        let chooses = mode != PlacementMode::Every;
+        let names = |prefix: &str, words: std::collections::BTreeSet<String>| {
+            let name = |word: String| format!("{prefix}-0-{word}").parse().unwrap();
+            words.into_iter().map(name).collect()
+        };
+        Placement {
+            mode,
+            strategy,
+            requires: ["a", "!b", "c=d", "e!=f", "memory>=1GiB", "memory<=2GiB"]
+                .map(requirement)
+                .to_vec(),
+            nodes: vec!["pi-1".parse().unwrap()],
+            prefers: prefers
+                .filter(|_| chooses)
+                .map(Vec::from)
+                .unwrap_or_default(),
+            spread: spread.filter(|_| chooses),
+            with: names("with", with),
+            apart: names("apart", apart),
+        }
     })
+}
+
+fn share() -> impl Strategy<Value = Share> {
+    prop_oneof![
+        (1u32..=100_000).prop_map(Share::Count),
+        (1u8..=100).prop_map(Share::Percent),
+    ]
+}
+
+fn windows() -> impl Strategy<Value = Vec<Window>> {
+    let window = (
+        one_of(&["0 2 * * *", "@daily", "30 1 * * SAT,SUN"]),
+        60_000u64..=604_800_000,
+        option::of(one_of(&["Europe/Berlin", "UTC"])),
+    );
+    let window = window.prop_map(|(opens, duration_ms, time_zone)| Window {
+        opens,
+        duration_ms,
+        time_zone,
+    });
+    vec(window, 0..3)
+}
+
+fn update() -> impl Strategy<Value = Update> {
+    let changed = (
+        share(),
+        prop_oneof![Just(0u32), 1u32..=100_000],
+        any::<[bool; 3]>(),
+        0u64..=3_600_000,
+        1_000u64..=82_000_000,
+        0u64..=500_000_000,
+        option::of(one_of(&["rack", "floor"])),
+        option::of(share()),
+        (windows(), windows()),
+    );
+    let changed = changed.prop_map(
+        |(max_parallel, canary, answers, min, more, still_more, sequence, unavailable, windows)| {
+            let [auto_promote, auto_rollback, usual_times] = answers;
+            let usual = Update::default();
+            let (min, deadline, progress) = if usual_times {
+                (
+                    usual.min_healthy_time_ms,
+                    usual.healthy_deadline_ms,
+                    usual.progress_deadline_ms,
+                )
+            } else {
+                (min, min + more, min + more + still_more)
+            };
+            Update {
+                max_parallel,
+                canary,
+                auto_promote: auto_promote || canary == 0,
+                min_healthy_time_ms: min,
+                healthy_deadline_ms: deadline,
+                progress_deadline_ms: progress,
+                auto_rollback,
+                sequence,
+                budget: unavailable.map(|max_unavailable| Budget {
+                    label: "rack".to_owned(),
+                    max_unavailable,
+                }),
+                windows: windows.0,
+                download_windows: windows.1,
+            }
+        },
+    );
+    prop_oneof![1 => Just(Update::default()), 5 => changed]
 }
 
 fn restart() -> impl Strategy<Value = Restart> {
@@ -352,11 +457,13 @@ fn with_engine(mut workload: Workload) -> Workload {
         port(Some("::1"), 53, Protocol::Udp),
         port(Some("127.0.0.1"), 53, Protocol::Udp),
     ];
+    // Every second one, so that each form is there, read-only or not.
+    let movable = std::cell::Cell::new(false);
     let mount = |source, target: &str, read_only| Mount {
         source,
         target: target.to_owned(),
         read_only,
-        movable: false,
+        movable: movable.replace(!movable.get()),
     };
     let path = |path: &str| MountSource::Path(path.to_owned());
     let volume = |name: &str| MountSource::Volume(name.to_owned());
@@ -366,6 +473,7 @@ fn with_engine(mut workload: Workload) -> Workload {
         mount(path("/etc/ssl"), "/ssl/1", true),
         mount(path("/srv/{{ label.a:b }}"), "/ssl/2", false),
         mount(path("{{ env.DATA }}/x"), "/ssl/3", true),
+        mount(path("/srv/{{ label.a:b }}"), "/ssl/4", true),
     ];
     workload.devices = vec![Device {
         host: "/dev/a".to_owned(),
@@ -408,7 +516,7 @@ pub(super) fn workload() -> impl Strategy<Value = Workload> {
             mode(),
             option::of(health(is_container)),
             resources(is_container),
-            placement(),
+            (placement(), option::of(update())),
             restart(),
             hook,
             logs,
@@ -417,7 +525,8 @@ pub(super) fn workload() -> impl Strategy<Value = Workload> {
             |(run, scalars, maps, parts, reload)| {
                 let (name, version, stop_timeout_ms, timeout_ms, min_healthy_time_ms) = scalars;
                 let (env, depends_on, tags, files, params) = maps;
-                let ((kind, mode), health, resources, placement, restart, hook, logs) = parts;
+                let ((kind, mode), health, resources, spread, restart, hook, logs) = parts;
+                let (placement, update) = spread;
                 let name: crate::model::Name = name.parse().unwrap();
                 let depends_on = depends_on
                     .into_iter()
@@ -448,6 +557,7 @@ pub(super) fn workload() -> impl Strategy<Value = Workload> {
                         max_files: logs.1,
                     },
                     tags: tags.into_iter().collect(),
+                    update,
                     ..Workload::new(name, run)
                 };
                 if made.run.is_container() {

@@ -5,7 +5,10 @@ use super::super::{
     report::walk_tree,
     tree::{Data, Value},
 };
-use crate::model::{DependsOn, PlacementMode, RestartPolicy, Run, RunMode, Workload, WorkloadType};
+use crate::model::{
+    DependsOn, PlacementMode, RestartPolicy, Run, RunMode, Share, Strategy as Placing, Workload,
+    WorkloadType,
+};
 use proptest::prelude::*;
 
 /// The documents of `text` as they are read, without a look at what they say.
@@ -293,6 +296,55 @@ placement: {on: every, requires: [arch=aarch64]}
     let on = workload.depends_on.values().next();
     assert_eq!(on, Some(&DependsOn::Healthy));
     assert_eq!(workload.placement.mode, PlacementMode::Every);
+}
+
+#[test]
+fn what_the_fleet_decides_by_is_read() {
+    let workload = one("
+name: web
+image: example/web:1
+volumes:
+- cache:/cache
+- {source: data, target: /data, movable: true}
+placement:
+  strategy: capability_match
+  requires: [memory>=1GiB]
+  prefers:
+  - gpu
+  - requires: zone=a
+    weight: -20
+  spread: rack
+  apart: [batch]
+update:
+  max_parallel: 20%
+  canary: 1
+  min_healthy_time: 30s
+  budget: {label: rack, max_unavailable: 1}
+  windows:
+  - {opens: 0 2 * * *, duration: 2h, time_zone: Europe/Berlin}
+");
+    assert!(!workload.volumes[0].movable && workload.volumes[1].movable);
+    assert_eq!(workload.placement.strategy, Placing::CapabilityMatch);
+    let weights: Vec<i32> = workload
+        .placement
+        .prefers
+        .iter()
+        .map(|p| p.weight)
+        .collect();
+    assert_eq!(weights, [50, -20]);
+    assert_eq!(workload.placement.spread.as_deref(), Some("rack"));
+    let update = workload.update.unwrap();
+    assert_eq!(
+        (update.max_parallel, update.canary),
+        (Share::Percent(20), 1)
+    );
+    assert_eq!(update.min_healthy_time_ms, 30_000);
+    assert_eq!(update.windows[0].duration_ms, 7_200_000);
+
+    assert_eq!(
+        wrong("name: a\ncommand: x\nupdate:\n  canary: 1\n  max_parallel: 0\n"),
+        ["5:17 `max_parallel` must be from 1 to 100000"]
+    );
 }
 
 #[test]

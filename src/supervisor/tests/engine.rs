@@ -46,6 +46,8 @@ pub(super) struct Engine {
     pub(super) instances: Vec<Found>,
     /// Versions whose image is nowhere.
     pub(super) no_image: BTreeSet<String>,
+    /// Versions that cannot be started, however often it is tried.
+    pub(super) refused: BTreeSet<String>,
     /// How many of the next operations of a verb go wrong, and how.
     pub(super) faults: BTreeMap<Verb, (u32, Fault)>,
     /// How often a program began, by workload.
@@ -64,6 +66,7 @@ impl Engine {
             up: true,
             instances: Vec::new(),
             no_image: BTreeSet::new(),
+            refused: BTreeSet::new(),
             faults: BTreeMap::new(),
             begun: BTreeMap::new(),
             stop_code: 143,
@@ -145,6 +148,11 @@ impl Engine {
     }
 
     pub(super) fn start(&mut self, handle: &str) -> Result<Launched, RuntimeError> {
+        let found = self.get(handle);
+        if let Some(found) = found.filter(|f| self.refused.contains(&f.version)) {
+            let message = format!("{} has no such command", found.version);
+            return Err(RuntimeError::Refused(message));
+        }
         let Some(found) = self.get_mut(handle) else {
             return Err(RuntimeError::NotFound(handle.to_owned()));
         };

@@ -14,6 +14,7 @@
 //! | [`checks`] | health, and runs that take too long |
 //! | [`depends`] | who waits for whom |
 //! | [`beside`] | hooks, reloads, last words |
+//! | [`trial`], [`trial_kill`], [`trial_ahead`] | guarded changes, and what is fetched for them ahead |
 //! | [`random`] | whatever happens, it converges once faults stop |
 
 mod adopt;
@@ -32,11 +33,14 @@ mod perform;
 mod random;
 mod replace;
 mod schedule;
+mod trial;
+mod trial_ahead;
+mod trial_kill;
 mod world;
 
 use crate::model::{
-    AssignedInstance, Desired, Health, HealthCheck, Restart, RestartPolicy, Run, RunMode, Schedule,
-    Workload,
+    AssignedInstance, Desired, Guard, Health, HealthCheck, Restart, RestartPolicy, Run, RunMode,
+    Schedule, TrialState, Workload,
 };
 use std::sync::Arc;
 
@@ -116,6 +120,23 @@ fn run(workload: Workload) -> AssignedInstance {
         guard: None,
         next: None,
     }
+}
+
+/// On trial: five seconds healthy within a minute, else back to `fallback`.
+fn guarded(workload: Workload, fallback: Workload) -> AssignedInstance {
+    AssignedInstance {
+        guard: Some(Box::new(Guard {
+            fallback: Arc::new(fallback),
+            min_healthy_time_ms: 5_000,
+            healthy_deadline_ms: 60_000,
+        })),
+        ..run(workload)
+    }
+}
+
+/// How the trial of `web` stands.
+fn trial(world: &world::World) -> Option<TrialState> {
+    world.observed("web")?.trial.map(|t| t.state)
 }
 
 fn stopped(workload: Workload) -> AssignedInstance {

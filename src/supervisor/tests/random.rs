@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     model::{
-        AssignedInstance, DependsOn, Desired, Hook,
+        AssignedInstance, DependsOn, Desired, Guard, Hook,
         InstanceState::{Running, Stopped},
         MissedRun, Overlap, RestartPolicy, RunMode,
         RuntimeKind::{self, Docker, Podman},
-        Schedule, Workload,
+        Schedule, TrialState, Workload,
     },
     runtime::FoundStatus,
     supervisor::{Input, LocalOrder},
@@ -53,10 +53,46 @@ fn special(workload: &mut Workload, version: u8) {
 /// Longer than the longest delays of everything that is tried again.
 const SETTLED_MS: u64 = 1_500_000;
 
+/// How one is assigned.
+#[derive(Debug, Clone)]
+struct Given {
+    version: u8,
+    stopped: bool,
+    restart_count: u64,
+    policy: u8,
+    /// Version that it goes back to.
+    fallback: Option<u8>,
+    /// Version that is fetched ahead.
+    next: Option<u8>,
+}
+
+/// With as many restarts as `restarts` says; `None`: not assigned.
+fn given(restarts: std::ops::Range<u64>) -> impl Strategy<Value = Option<Given>> {
+    let version = || prop::option::weighted(0.4, 0u8..3);
+    let what = (
+        0u8..3,
+        prop::bool::weighted(0.2),
+        restarts,
+        0u8..3,
+        version(),
+        version(),
+    );
+    let given = what.prop_map(
+        |(version, stopped, restart_count, policy, fallback, next)| Given {
+            version,
+            stopped,
+            restart_count,
+            policy,
+            fallback,
+            next,
+        },
+    );
+    prop::option::weighted(0.8, given)
+}
+
 #[derive(Debug, Clone)]
 enum Event {
-    /// Per name: version (none: not assigned), stopped, restart count, policy.
-    Assign([Option<(u8, bool, u64, u8)>; 3]),
+    Assign([Option<Given>; 3]),
     Exit(usize, i32),
     Vanish(usize),
     ShortLife(usize, Option<u64>),
@@ -81,10 +117,10 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let one = prop::option::weighted(0.8, (0u8..3, prop::bool::weighted(0.2), 0u64..3, 0u8..3));
+    let one = || given(0..3);
     let who = 0usize..3;
     prop_oneof![
-        4 => [one.clone(), one.clone(), one].prop_map(Event::Assign),
+        4 => [one(), one(), one()].prop_map(Event::Assign),
         3 => (who.clone(), 0i32..3).prop_map(|(w, c)| Event::Exit(w, c)),
         1 => who.clone().prop_map(Event::Vanish),
         1 => (who.clone(), prop::option::of(0u64..5_000)).prop_map(|(w, l)| Event::ShortLife(w, l)),
@@ -105,31 +141,49 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn instances(all: &[Option<(u8, bool, u64, u8)>; 3], plain: bool) -> Vec<AssignedInstance> {
-    let one = |(name, what): (&&str, &Option<(u8, bool, u64, u8)>)| {
-        let (version, stopped, restart_count, policy) = (*what)?;
-        let mut workload = workload(name, &version.to_string());
-        workload.restart.policy = [
-            RestartPolicy::Always,
-            RestartPolicy::OnFailure,
-            RestartPolicy::Never,
-        ][usize::from(policy)];
-        if !plain {
-            special(&mut workload, version);
-        }
+fn instances(all: &[Option<Given>; 3], plain: bool) -> Vec<AssignedInstance> {
+    let one = |(name, given): (&&str, &Option<Given>)| {
+        let given = given.as_ref()?;
+        let of = |version: u8| {
+            let mut workload = workload(name, &version.to_string());
+            workload.restart.policy = [
+                RestartPolicy::Always,
+                RestartPolicy::OnFailure,
+                RestartPolicy::Never,
+            ][usize::from(given.policy)];
+            if !plain {
+                special(&mut workload, version);
+            }
+            Arc::new(workload)
+        };
+        let guard = |version| Guard {
+            fallback: of(version),
+            min_healthy_time_ms: 5_000,
+            healthy_deadline_ms: 60_000,
+        };
         Some(AssignedInstance {
-            workload: Arc::new(workload),
-            desired: if stopped {
+            workload: of(given.version),
+            desired: if given.stopped {
                 Desired::Stopped
             } else {
                 Desired::Running
             },
-            restart_count,
-            guard: None,
-            next: None,
+            restart_count: given.restart_count,
+            guard: given.fallback.map(|version| Box::new(guard(version))),
+            next: given.next.map(of),
         })
     };
     NAMES.iter().zip(all).filter_map(one).collect()
+}
+
+/// What is to run in the end: the agent may have found out that it does not work.
+fn wanted_in_the_end(world: &World, assigned: &AssignedInstance) -> Arc<Workload> {
+    let observed = world.observed(assigned.workload.name.as_str());
+    let trial = observed.and_then(|o| o.trial);
+    match (trial, &assigned.guard) {
+        (Some(trial), Some(guard)) if trial.state == TrialState::Failed => guard.fallback.clone(),
+        _ => assigned.workload.clone(),
+    }
 }
 
 fn engine(podman: bool) -> RuntimeKind {
@@ -219,9 +273,9 @@ proptest! {
     fn once_faults_stop_everything_is_as_assigned_and_rests(
         events in prop::collection::vec(event(), 1..60),
         last in [
-            prop::option::of((0u8..3, any::<bool>(), 3u64..5, 0u8..3)),
-            prop::option::of((0u8..3, any::<bool>(), 3u64..5, 0u8..3)),
-            prop::option::of((0u8..3, any::<bool>(), 3u64..5, 0u8..3)),
+            given(3..5),
+            given(3..5),
+            given(3..5),
         ],
     ) {
         let mut world = World::with(&[Docker, Podman]);
@@ -250,22 +304,31 @@ proptest! {
         prop_assert_eq!(world.asked.len(), asked, "{:#?}", &world.asked[asked..]);
         prop_assert_eq!(world.reports, reports);
         for name in NAMES {
-            match wanted.iter().find(|i| i.workload.name.as_str() == name) {
-                None => prop_assert!(world.is_gone(name), "{} is still there", name),
-                Some(i) if i.desired == Desired::Stopped => {
-                    prop_assert_eq!(world.state(name), Some(Stopped));
-                }
-                Some(i) if i.workload.restart.policy == RestartPolicy::Always => {
-                    prop_assert_eq!(world.state(name), Some(Running));
-                    prop_assert!(world.runs(name, &i.workload.version), "{:#?}", world.engines);
-                }
-                Some(i) => {
-                    let all: Vec<_> = world.engines.values().flat_map(|e| &e.instances)
-                        .filter(|f| f.workload.as_str() == name).collect();
-                    prop_assert_eq!(all.len(), 1, "{:#?}", all);
-                    prop_assert_eq!(&all[0].spec_hash, &i.workload.spec_hash());
-                }
+            let Some(i) = wanted.iter().find(|i| i.workload.name.as_str() == name) else {
+                prop_assert!(world.is_gone(name), "{} is still there", name);
+                continue;
+            };
+            let workload = wanted_in_the_end(&world, i);
+            if i.desired == Desired::Stopped {
+                prop_assert_eq!(world.state(name), Some(Stopped));
+            } else if i.workload.restart.policy == RestartPolicy::Always {
+                prop_assert_eq!(world.state(name), Some(Running));
+                prop_assert!(world.runs(name, &workload.version), "{:#?}", world.engines);
+            } else {
+                let all: Vec<_> = world.engines.values().flat_map(|e| &e.instances)
+                    .filter(|f| f.workload.as_str() == name).collect();
+                prop_assert_eq!(all.len(), 1, "{:#?}", all);
+                prop_assert_eq!(&all[0].spec_hash, &workload.spec_hash());
             }
+            let observed = world.observed(name);
+            let trial = observed.as_ref().and_then(|o| o.trial.as_ref()).map(|t| t.state);
+            // What is kept stopped is not judged; all others are, by the time that has passed.
+            let open = trial == Some(TrialState::Running) && i.desired == Desired::Running;
+            prop_assert!(!open, "{}: {:?}", name, observed);
+            let to_fetch = i.next.as_ref().map(|next| next.spec_hash());
+            let to_fetch = to_fetch.filter(|hash| *hash != workload.spec_hash());
+            let fetched = observed.and_then(|o| o.fetched);
+            prop_assert!(to_fetch.is_none() || fetched == to_fetch, "{}: {:?}", name, fetched);
         }
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct World {
     pub(super) probes: Vec<(u64, String)>,
     /// The last lines of everything that ends.
     pub(super) output: Vec<String>,
+    /// Nobody answers what they are.
+    pub(super) output_is_lost: bool,
     /// How often last lines were fetched.
     pub(super) fetched: u32,
     /// Hooks that were run before a stop, and whether they fail.
@@ -63,6 +65,8 @@ pub(super) struct World {
     pub(super) look_takes_ms: u64,
     /// Programs that end by themselves: after how long, and with which code.
     pub(super) lives: BTreeMap<Name, (u64, i32)>,
+    /// The same, of one version.
+    pub(super) version_lives: BTreeMap<(Name, String), (u64, i32)>,
     /// Operations that were asked for, as in `launch web`.
     pub(super) asked: Vec<(u64, String)>,
     pub(super) told: Vec<(&'static str, String)>,
@@ -116,12 +120,14 @@ impl World {
             health: BTreeMap::new(),
             probes: Vec::new(),
             output: Vec::new(),
+            output_is_lost: false,
             fetched: 0,
             hooks: Vec::new(),
             hooks_fail: false,
             takes_ms: 10,
             look_takes_ms: 0,
             lives: BTreeMap::new(),
+            version_lives: BTreeMap::new(),
             asked: Vec::new(),
             told: Vec::new(),
             answers: BTreeMap::new(),
@@ -463,7 +469,9 @@ impl World {
                     handle,
                     lines,
                 };
-                self.schedule(5, Later::Answers(self.agents, input));
+                if !self.output_is_lost {
+                    self.schedule(5, Later::Answers(self.agents, input));
+                }
             }
             Action::Inspect { runtime, handle } => self.changed(runtime, handle),
             // Told too late, as it may be: the operation ends as it does.
@@ -563,8 +571,12 @@ impl World {
     fn began(&mut self, kind: RuntimeKind, workload: &Name, handle: &str) {
         let engine = &self.engines[&kind];
         let begun = engine.begun.get(workload).copied().unwrap_or(0);
-        let runs = engine.get(handle).is_some_and(running);
-        if let Some((after, code)) = self.lives.get(workload).copied().filter(|_| runs) {
+        let Some(found) = engine.get(handle).filter(|f| running(f)) else {
+            return;
+        };
+        let of_version = (workload.clone(), found.version.clone());
+        let life = self.version_lives.get(&of_version);
+        if let Some((after, code)) = life.or(self.lives.get(workload)).copied() {
             self.schedule(after, Later::Ends(kind, handle.to_owned(), begun, code));
         }
     }

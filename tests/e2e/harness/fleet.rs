@@ -242,7 +242,8 @@ impl Fleet {
         self.controller = launch(&self.args, &self.log);
     }
 
-    fn wait_ready(&mut self) {
+    /// Until its API answers.
+    pub fn wait_ready(&mut self) {
         wait_until("the controller is ready", || {
             let ended = self.controller.status();
             assert!(ended.is_none(), "it ended: {}", self.controller.log());

@@ -1,0 +1,461 @@
+//! `rollout`, and following one to its end.
+
+use super::{
+    Failure,
+    args::{RollbackArgs, RolloutVerb},
+    client::Client,
+    output, ps,
+};
+use crate::{
+    fleet::{RolloutPhase, StepState, Verdict},
+    http::{RollbackRequest, RollbackResponse, RolloutView},
+    model::Name,
+};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+const HEAD: [&str; 13] = [
+    "WORKLOAD", "PHASE", "FROM", "TO", "HEALTHY", "STARTED", "REASON", "CHANGING", "WAITING",
+    "FAILED", "RETURNED", "REVISION", "BY",
+];
+/// Between two looks at a rollout.
+const LOOK: Duration = Duration::from_millis(250);
+/// Names of nodes in a line.
+const NAMES: usize = 5;
+
+pub(super) async fn run(client: &mut Client, verb: RolloutVerb) -> Result<ExitCode, Failure> {
+    let (workload, order, format) = match verb {
+        RolloutVerb::Ls {
+            active,
+            watch,
+            output,
+        } => {
+            let path = format!("/api/v1/rollouts?active={active}");
+            let show = async |client: &mut Client| {
+                let all: Vec<RolloutView> = client.list(&path).await?;
+                output::render_list(output.output, &all, &HEAD, row)
+            };
+            ps::watch(watch, show, client).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        RolloutVerb::Show { workload, output } => {
+            let view = look(client, &workload).await?;
+            output::one(output.output, &view, fields)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        RolloutVerb::Rollback(args) => return rollback(client, args).await,
+        RolloutVerb::Pause(arg) => (arg.workload, "pause", arg.output.output),
+        RolloutVerb::Resume(arg) => (arg.workload, "resume", arg.output.output),
+        RolloutVerb::Promote(arg) => (arg.workload, "promote", arg.output.output),
+        RolloutVerb::Abort(arg) => (arg.workload, "abort", arg.output.output),
+    };
+    let path = format!("/api/v1/workloads/{workload}/rollout/{order}");
+    let view: RolloutView = client.post(&path, &()).await?;
+    if output::is_for_people(format) {
+        output::print(&(line(&view) + "\n"))?;
+    } else {
+        output::one(format, &view, fields)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn look(client: &mut Client, workload: &Name) -> Result<RolloutView, Failure> {
+    let path = format!("/api/v1/workloads/{workload}/rollout");
+    client.get(&path).await
+}
+
+/// Back to an earlier version.
+pub(super) async fn rollback(client: &mut Client, args: RollbackArgs) -> Result<ExitCode, Failure> {
+    let RollbackArgs {
+        workload,
+        to,
+        wait,
+        timeout,
+    } = args;
+    let before = Before::look(client).await?;
+    let path = format!("/api/v1/workloads/{workload}/rollback");
+    let done: RollbackResponse = client.post(&path, &RollbackRequest { to }).await?;
+    let how = match &done.rollout {
+        Some(_) => "; `fleetctl rollout show` tells how it gets on",
+        None => "",
+    };
+    eprintln!(
+        "{workload} goes back to {} as revision {}{how}",
+        output::visible(&done.version),
+        done.revision
+    );
+    if !wait {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let deadline = Instant::now() + Duration::from_millis(timeout);
+    let ended = follow(client, &before, std::slice::from_ref(&workload), deadline).await?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+    let well = ended.back()
+        && super::apply::wait(client, vec![workload], left, super::args::Format::Table).await?;
+    Ok(if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Which rollouts there were before a change, so that those which it begins are told from them.
+pub(super) struct Before(BTreeMap<Name, u64>);
+
+impl Before {
+    /// As they are now.
+    pub(super) async fn look(client: &mut Client) -> Result<Before, Failure> {
+        let all: Vec<RolloutView> = client.list("/api/v1/rollouts").await?;
+        let known = all.into_iter().map(|r| (r.workload, r.rollout.to));
+        Ok(Before(known.collect()))
+    }
+
+    fn concerns(&self, view: &RolloutView) -> bool {
+        view.active || self.0.get(&view.workload) != Some(&view.rollout.to)
+    }
+}
+
+/// How rollouts ended that were followed.
+pub(super) struct Followed {
+    /// Those that ended, or are held since they failed.
+    ended: Vec<RolloutView>,
+    /// Not all of them did, in time.
+    timed_out: bool,
+}
+
+impl Followed {
+    /// All of them succeeded.
+    pub(super) fn well(&self) -> bool {
+        let well = |r: &RolloutView| r.rollout.phase == RolloutPhase::Succeeded;
+        !self.timed_out && self.ended.iter().all(well)
+    }
+
+    /// All of them have come to rest on a version that was asked for, also by going back.
+    fn back(&self) -> bool {
+        let back = |r: &RolloutView| {
+            matches!(
+                r.rollout.phase,
+                RolloutPhase::Succeeded | RolloutPhase::RolledBack
+            )
+        };
+        !self.timed_out && self.ended.iter().all(back)
+    }
+}
+
+/// Tells on stderr how the rollouts of `workloads` get on that have begun since `before`, until
+/// they end.
+pub(super) async fn follow(
+    client: &mut Client,
+    before: &Before,
+    workloads: &[Name],
+    deadline: Instant,
+) -> Result<Followed, Failure> {
+    let mut told: BTreeMap<Name, String> = BTreeMap::new();
+    loop {
+        let all: Vec<RolloutView> = client.list("/api/v1/rollouts").await?;
+        let concerned = |r: &RolloutView| workloads.contains(&r.workload) && before.concerns(r);
+        let ours: Vec<RolloutView> = all
+            .into_iter()
+            .filter(|r| concerned(r) || told.contains_key(&r.workload))
+            .collect();
+        for view in &ours {
+            let text = line(view);
+            if told.get(&view.workload) != Some(&text) {
+                eprintln!("{text}");
+                if let Some(verdict) = view.rollout.verdict.as_ref().filter(|_| rests(view)) {
+                    eprint!("{}", verdict_text(view, verdict));
+                }
+                told.insert(view.workload.clone(), text);
+            }
+        }
+        if ours.iter().all(rests) {
+            return Ok(Followed {
+                ended: ours,
+                timed_out: false,
+            });
+        }
+        if Instant::now() >= deadline {
+            let open = ours.iter().filter(|r| !rests(r));
+            let names: Vec<&str> = open.map(|r| r.workload.as_str()).collect();
+            eprintln!(
+                "not over in time: the rollout of {} goes on (`fleetctl rollout ls`)",
+                names.join(", ")
+            );
+            return Ok(Followed {
+                ended: ours,
+                timed_out: true,
+            });
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How a rollout stands, in one line.
+pub(super) fn line(view: &RolloutView) -> String {
+    let r = &view.rollout;
+    let reason = output::visible(&r.reason);
+    let said = |what: &str| match (what, reason.as_str()) {
+        (what, "") => what.to_owned(),
+        ("", reason) => reason.to_owned(),
+        (what, reason) => format!("{what}: {reason}"),
+    };
+    let text = match r.phase {
+        phase if phase.is_active() && r.paused => said("paused"),
+        RolloutPhase::Canary | RolloutPhase::Rolling if view.changing > 0 => {
+            let who = match r.phase {
+                RolloutPhase::Canary => "canaries, ",
+                _ => "",
+            };
+            let changing = named(view, StepState::Changing);
+            let (healthy, all) = (view.healthy, view.nodes);
+            format!("{who}{healthy} of {all} healthy, {changing} changing")
+        }
+        RolloutPhase::Canary | RolloutPhase::AwaitingPromotion | RolloutPhase::Rolling => said(""),
+        RolloutPhase::Succeeded => said("rolled out"),
+        RolloutPhase::RollingBack if r.verdict.is_some() => said("failed"),
+        RolloutPhase::RollingBack => said("taken back"),
+        RolloutPhase::RolledBack => said(&format!(
+            "rolled back to {}",
+            output::visible(&view.from_version)
+        )),
+        RolloutPhase::Failed => said("failed"),
+        RolloutPhase::Aborted => said("aborted"),
+        RolloutPhase::Superseded => said("given up"),
+    };
+    format!(
+        "{} {}: {text}",
+        view.workload,
+        output::visible(&view.version)
+    )
+}
+
+/// It goes no further, unless a person makes it.
+fn rests(view: &RolloutView) -> bool {
+    !view.active || (view.rollout.paused && view.rollout.verdict.is_some())
+}
+
+/// The first few nodes in a state, and how many more.
+fn named(view: &RolloutView, state: StepState) -> String {
+    let steps = view.rollout.steps.iter();
+    let names: Vec<&str> = steps
+        .filter(|(_, s)| s.state == state)
+        .map(|(n, _)| n.as_str())
+        .collect();
+    let more = names.len().saturating_sub(NAMES);
+    let shown = names[..names.len() - more].join(", ");
+    if more == 0 {
+        shown
+    } else {
+        format!("{shown} and {more} more")
+    }
+}
+
+/// Why a rollout failed: the node, the check, the last words.
+fn verdict_text(view: &RolloutView, verdict: &Verdict) -> String {
+    let place = match &verdict.node {
+        Some(node) => format!("{} on {node}", view.workload),
+        None => view.workload.to_string(),
+    };
+    let mut out = format!(
+        "  {place} {} failed: {}: {}\n",
+        output::visible(&view.version),
+        output::visible(&verdict.check),
+        output::visible(&verdict.reason)
+    );
+    for said in &verdict.last_output {
+        let _ = writeln!(out, "  | {}", output::visible(said));
+    }
+    out
+}
+
+fn phase(view: &RolloutView) -> String {
+    let text = phase_text(view.rollout.phase);
+    if view.rollout.paused && view.active {
+        format!("{text} (paused)")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A phase for people.
+pub(super) fn phase_text(phase: RolloutPhase) -> &'static str {
+    match phase {
+        RolloutPhase::Canary => "canary",
+        RolloutPhase::AwaitingPromotion => "awaiting promotion",
+        RolloutPhase::Rolling => "rolling",
+        RolloutPhase::Succeeded => "succeeded",
+        RolloutPhase::RollingBack => "rolling back",
+        RolloutPhase::RolledBack => "rolled back",
+        RolloutPhase::Failed => "failed",
+        RolloutPhase::Aborted => "aborted",
+        RolloutPhase::Superseded => "superseded",
+    }
+}
+
+fn row(view: &RolloutView, wide: bool) -> Vec<String> {
+    let mut cells = vec![
+        view.workload.to_string(),
+        phase(view),
+        view.from_version.clone(),
+        view.version.clone(),
+        format!("{}/{}", view.healthy, view.nodes),
+        format!("{} ago", output::ago(view.rollout.started_ms)),
+        output::short(&view.rollout.reason, if wide { 200 } else { 80 }),
+    ];
+    if wide {
+        let counts = [view.changing, view.waiting, view.failed, view.returned];
+        cells.extend(counts.map(|n| n.to_string()));
+        cells.push(view.rollout.to.to_string());
+        cells.push(view.rollout.by.clone().unwrap_or_else(|| "-".into()));
+    }
+    cells
+}
+
+fn fields(view: &RolloutView) -> Vec<(&'static str, String)> {
+    let r = &view.rollout;
+    let state = |s: StepState| match s {
+        StepState::Waiting => "waits for its turn",
+        StepState::Changing => "changing",
+        StepState::Healthy => "healthy",
+        StepState::Failed => "failed",
+        StepState::Returned => "has the old version again",
+    };
+    let nodes: Vec<String> = r
+        .steps
+        .iter()
+        .map(|(node, step)| {
+            let since = step.healthy_since_ms.or(step.switched_ms);
+            let since = since.map(|ms| format!(", for {}", output::ago(ms)));
+            format!("{node}: {}{}", state(step.state), since.unwrap_or_default())
+        })
+        .collect();
+    let verdict = r.verdict.as_ref().map(|v| verdict_text(view, v));
+    let verdict = verdict.unwrap_or_default();
+    vec![
+        ("workload", view.workload.to_string()),
+        ("phase", phase(view)),
+        ("reason", r.reason.clone()),
+        (
+            "versions",
+            format!(
+                "from {} (revision {}) to {} (revision {})",
+                view.from_version, r.from, view.version, r.to
+            ),
+        ),
+        ("healthy", format!("{} of {}", view.healthy, view.nodes)),
+        ("started", output::utc(r.started_ms)),
+        ("ended", r.ended_ms.map(output::utc).unwrap_or_default()),
+        ("by", r.by.clone().unwrap_or_default()),
+        ("verdict", verdict.trim().to_owned()),
+        ("nodes", nodes.join("\n")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn view(phase: RolloutPhase, states: &[StepState]) -> RolloutView {
+        let steps = states.iter().enumerate();
+        let steps: serde_json::Map<String, serde_json::Value> = steps
+            .map(|(i, state)| (format!("pi-{i}"), json!({ "state": state })))
+            .collect();
+        let rollout = json!({
+            "to": 2, "from": 1, "started_ms": 0, "phase": phase, "steps": steps, "progress_ms": 0,
+        });
+        let count = |state| states.iter().filter(|s| **s == state).count();
+        RolloutView {
+            workload: "web".parse().unwrap(),
+            version: "2".into(),
+            from_version: "1".into(),
+            active: phase.is_active(),
+            nodes: states.len(),
+            waiting: count(StepState::Waiting),
+            changing: count(StepState::Changing),
+            healthy: count(StepState::Healthy),
+            failed: count(StepState::Failed),
+            returned: count(StepState::Returned),
+            rollout: serde_json::from_value(rollout).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_batch_is_one_line_with_the_nodes_that_change() {
+        use StepState::{Changing, Healthy, Waiting};
+        let rolling = view(
+            RolloutPhase::Rolling,
+            &[Healthy, Changing, Changing, Waiting],
+        );
+        assert_eq!(line(&rolling), "web 2: 1 of 4 healthy, pi-1, pi-2 changing");
+        let many = view(RolloutPhase::Rolling, &[Changing; 8]);
+        assert!(line(&many).ends_with("pi-4 and 3 more changing"));
+    }
+
+    #[test]
+    fn what_waits_says_for_what() {
+        let mut waits = view(RolloutPhase::AwaitingPromotion, &[StepState::Healthy]);
+        waits.rollout.reason = "`fleetctl rollout promote web` goes on".into();
+        assert_eq!(
+            line(&waits),
+            "web 2: `fleetctl rollout promote web` goes on"
+        );
+        let mut held = view(RolloutPhase::Rolling, &[StepState::Changing]);
+        held.rollout.paused = true;
+        assert_eq!(line(&held), "web 2: paused");
+        assert!(!rests(&held), "somebody may resume it");
+    }
+
+    #[test]
+    fn a_failure_that_is_held_for_a_person_is_not_waited_for() {
+        let mut held = view(RolloutPhase::Rolling, &[StepState::Failed]);
+        held.rollout.paused = true;
+        held.rollout.verdict = Some(verdict());
+        assert!(rests(&held));
+    }
+
+    fn verdict() -> Verdict {
+        Verdict {
+            node: Some("pi-0".parse().unwrap()),
+            check: "stays up for 10 s".into(),
+            reason: "it exited with 1".into(),
+            last_output: vec!["no \u{1b}luck".into()],
+            at_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_verdict_names_the_node_the_check_and_the_last_words() {
+        let failed = view(RolloutPhase::RolledBack, &[StepState::Returned]);
+        assert_eq!(
+            verdict_text(&failed, &verdict()),
+            "  web on pi-0 2 failed: stays up for 10 s: it exited with 1\n  | no  luck\n"
+        );
+    }
+
+    #[test]
+    fn only_what_a_change_has_begun_is_followed() {
+        let before = Before([("web".parse().unwrap(), 2)].into());
+        let over = view(RolloutPhase::Succeeded, &[]);
+        assert!(!before.concerns(&over), "it was over before");
+        assert!(before.concerns(&view(RolloutPhase::Rolling, &[])));
+        assert!(Before(BTreeMap::new()).concerns(&over));
+    }
+
+    #[test]
+    fn going_back_is_no_success_of_an_apply() {
+        let ended = |phase| Followed {
+            ended: vec![view(phase, &[])],
+            timed_out: false,
+        };
+        assert!(ended(RolloutPhase::Succeeded).well());
+        assert!(!ended(RolloutPhase::RolledBack).well());
+        assert!(ended(RolloutPhase::RolledBack).back());
+        assert!(!ended(RolloutPhase::Aborted).back());
+    }
+}

@@ -1,0 +1,160 @@
+//! Which nodes change next: as many as may at the same time, in the order that the manifest asks
+//! for, and none that would take too much of its group away.
+
+use super::super::{NodeRecord, WorkloadRecord};
+use super::{Rollout, Step, StepState, judge::serves};
+use crate::{
+    model::{Budget, Name, Presence, Update},
+    planted::{self, Bug},
+};
+use std::collections::BTreeMap;
+
+/// Who changes now.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// In this order.
+    pub nodes: Vec<Name>,
+    /// Nodes that could be changed and are not, for the sake of a budget: why, of the first one.
+    pub held_back: Option<String>,
+}
+
+/// Where a node comes in the sequence: numbers in their order, then text, then those without the
+/// label.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place<'a> {
+    Number(i64, &'a str),
+    Text(&'a str),
+    Last,
+}
+
+fn place<'a>(node: &'a NodeRecord, sequence: Option<&str>) -> Place<'a> {
+    match sequence.and_then(|key| property(node, key)) {
+        None => Place::Last,
+        Some(text) => match text.parse() {
+            Ok(number) => Place::Number(number, text),
+            Err(_) => Place::Text(text),
+        },
+    }
+}
+
+/// A label or a capability, without a copy of all of them.
+fn property<'a>(node: &'a NodeRecord, key: &str) -> Option<&'a str> {
+    let facts = node.facts.as_ref();
+    let found = facts
+        .and_then(|f| f.capabilities.get(key))
+        .or_else(|| node.labels.get(key))
+        .or_else(|| facts.and_then(|f| f.labels.get(key)));
+    found.map(String::as_str)
+}
+
+/// At most `most` nodes of those that wait and can be heard. `canary`: those that are healthy
+/// first, so that what becomes of them tells something about the new version; in later batches
+/// those that are not, since they have nothing to lose.
+pub(super) fn choose(
+    nodes: &BTreeMap<Name, NodeRecord>,
+    record: &WorkloadRecord,
+    rollout: &Rollout,
+    update: &Update,
+    most: usize,
+    canary: bool,
+) -> Batch {
+    let mut batch = Batch::default();
+    if most == 0 {
+        return batch;
+    }
+    let workload = &record.spec.name;
+    let sequence = update.sequence.as_deref();
+    let online = rollout.steps.iter().filter_map(|(name, step)| {
+        let node = nodes.get(name)?;
+        let open = matches!(step.state, StepState::Waiting | StepState::Changing);
+        (open && node.presence == Presence::Online).then_some((name, step, node))
+    });
+    let mut waiting: Vec<(Place<'_>, bool, &Name, &NodeRecord)> = Vec::new();
+    let mut first: Option<Place<'_>> = None;
+    for (name, step, node) in online {
+        let at = place(node, sequence);
+        if first.as_ref().is_none_or(|f| at < *f) {
+            first = Some(at.clone());
+        }
+        if step.state == StepState::Waiting {
+            let serves = serves(node, workload);
+            // `false` comes first.
+            waiting.push((at, serves != canary, name, node));
+        }
+    }
+    if !canary && sequence.is_some() {
+        waiting.retain(|(at, ..)| Some(at) == first.as_ref());
+    }
+    waiting.sort_by(|a, b| (&a.0, a.1, a.2).cmp(&(&b.0, b.1, b.2)));
+    let mut groups = update
+        .budget
+        .as_ref()
+        .filter(|_| !planted::is(Bug::IgnoresTheBudget))
+        .map(|budget| Groups::of(nodes, workload, &rollout.steps, budget));
+    for (_, _, name, node) in waiting {
+        if batch.nodes.len() >= most {
+            break;
+        }
+        match groups
+            .as_mut()
+            .map_or(Ok(()), |g| g.take(node, serves(node, workload)))
+        {
+            Ok(()) => batch.nodes.push(name.clone()),
+            Err(why) => batch.held_back = batch.held_back.or(Some(why)),
+        }
+    }
+    batch
+}
+
+/// How many of each group are without a healthy instance.
+struct Groups<'a> {
+    budget: &'a Budget,
+    /// Of each value: nodes, and those of them that are without one.
+    by_value: BTreeMap<Option<&'a str>, (usize, usize)>,
+}
+
+impl<'a> Groups<'a> {
+    fn of(
+        nodes: &'a BTreeMap<Name, NodeRecord>,
+        workload: &Name,
+        steps: &BTreeMap<Name, Step>,
+        budget: &'a Budget,
+    ) -> Groups<'a> {
+        let mut by_value: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+        for (name, step) in steps {
+            let Some(node) = nodes.get(name) else {
+                continue;
+            };
+            let group = by_value.entry(property(node, &budget.label)).or_default();
+            group.0 += 1;
+            // One that was told to change is as good as gone, whatever it said last.
+            let told = matches!(step.state, StepState::Changing | StepState::Failed);
+            if told || !serves(node, workload) {
+                group.1 += 1;
+            }
+        }
+        Groups { budget, by_value }
+    }
+
+    /// One more node changes. One that does not serve takes nothing more away.
+    fn take(&mut self, node: &'a NodeRecord, serves: bool) -> Result<(), String> {
+        let value = property(node, &self.budget.label);
+        let (all, without) = self.by_value.entry(value).or_default();
+        let most = self.budget.max_unavailable.of(*all);
+        if !serves {
+            return Ok(());
+        }
+        if *without + 1 > most {
+            let label = &self.budget.label;
+            let group = match value {
+                Some(value) => format!("{label}={value}"),
+                None => format!("the nodes without {label}"),
+            };
+            return Err(format!(
+                "{without} of {all} in {group} are without a healthy instance, {most} may be"
+            ));
+        }
+        *without += 1;
+        Ok(())
+    }
+}

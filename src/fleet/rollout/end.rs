@@ -1,0 +1,115 @@
+//! How a rollout that goes forward ends: every node that can be heard is healthy, or time is up.
+
+use super::super::WorkloadRecord;
+use super::{
+    OpenWindows, RevisionVerdict, Rollout, RolloutPhase, Step, StepState, Verdict,
+    advance::{Look, are, count, progress_by},
+    nodes_text,
+    say::list,
+};
+use crate::{
+    manifest::quantity::duration_text,
+    model::{Name, Update},
+};
+
+impl Look<'_> {
+    /// Every node that can be heard is healthy.
+    pub(super) fn has_succeeded(&self, record: &WorkloadRecord, rollout: &Rollout) -> bool {
+        let mut healthy = false;
+        for (node, step) in &rollout.steps {
+            match step.state {
+                StepState::Changing | StepState::Failed => return false,
+                StepState::Waiting if self.online(node) => return false,
+                StepState::Healthy => healthy = true,
+                StepState::Waiting | StepState::Returned => {}
+            }
+        }
+        healthy || record.placed.is_empty()
+    }
+
+    /// Nodes fell silent in the middle of their change, and all the others are well: more than
+    /// those that are not heard. They decide by themselves.
+    pub(super) fn enough_are_well(&self, rollout: &Rollout) -> bool {
+        let open = |(node, step): (&Name, &Step)| match step.state {
+            StepState::Failed => true,
+            StepState::Changing | StepState::Waiting => self.online(node),
+            StepState::Healthy | StepState::Returned => false,
+        };
+        !rollout.steps.iter().any(open)
+            && count(rollout, StepState::Healthy) > count(rollout, StepState::Changing)
+    }
+
+    pub(super) fn progress_ended(
+        &self,
+        record: &WorkloadRecord,
+        rollout: &Rollout,
+        update: &Update,
+    ) -> Option<Verdict> {
+        let due = progress_by(rollout, update)?;
+        if self.at < due {
+            return None;
+        }
+        let changing = rollout
+            .steps
+            .iter()
+            .filter(|(_, s)| s.state == StepState::Changing);
+        let open: Vec<Name> = changing.map(|(n, _)| n.clone()).collect();
+        Some(Verdict {
+            node: (open.len() == 1).then(|| open[0].clone()),
+            check: "progress deadline".into(),
+            reason: format!(
+                "no further node has become healthy for {}; {} did not: {}",
+                duration_text(update.progress_deadline_ms),
+                nodes_text(open.len()),
+                list(&open)
+            ),
+            last_output: open
+                .iter()
+                .filter_map(|n| self.nodes.get(n)?.observed.get(&record.spec.name))
+                .map(|o| o.last_output.clone())
+                .find(|o| !o.is_empty())
+                .unwrap_or_default(),
+            at_ms: self.at,
+        })
+    }
+
+    /// It is done. Nodes that cannot be heard get the new version too, on trial.
+    pub(super) fn succeed(
+        &mut self,
+        record: &mut WorkloadRecord,
+        rollout: &mut Rollout,
+        update: &Update,
+    ) {
+        let waiting = rollout
+            .steps
+            .iter()
+            .filter(|(_, s)| s.state == StepState::Waiting);
+        let later: Vec<Name> = waiting.map(|(n, _)| n.clone()).collect();
+        for node in &later {
+            self.switch(record, rollout, node, update);
+        }
+        let healthy = count(rollout, StepState::Healthy);
+        let unheard = count(rollout, StepState::Changing);
+        rollout.phase = RolloutPhase::Succeeded;
+        rollout.paused = false;
+        rollout.windows = OpenWindows::default();
+        rollout.ended_ms = Some(self.at);
+        rollout.reason = match (healthy, unheard) {
+            (0, _) => "there was nothing to change".into(),
+            (_, 0) => format!("{} healthy on it", are(healthy)),
+            _ => format!(
+                "{} healthy on it; {} cannot be heard and will decide by themselves",
+                are(healthy),
+                nodes_text(unheard)
+            ),
+        };
+        if healthy > 0
+            && let Some(to) = record.edition_mut(rollout.to)
+        {
+            to.verdict = RevisionVerdict::Good;
+        }
+        let (name, to) = (&record.spec.name, &record.spec.version);
+        let message = format!("{name} was rolled out to {to}: {}", rollout.reason);
+        self.tell(record, "rollout_succeeded", message);
+    }
+}

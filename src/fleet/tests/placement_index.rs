@@ -1,0 +1,237 @@
+//! What placement derives from the fleet says what the fleet says; and decisions in a large fleet
+//! are quick.
+
+use super::{applied, apply, described, entry, facts, labelled, name, presence, removed, replicas};
+use crate::{
+    fleet::{Change, Fleet},
+    model::{Name, NodeFacts, PlacementMode, Presence, Workload},
+};
+use proptest::prelude::*;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+/// One step of a random history.
+#[derive(Debug, Clone)]
+enum Step {
+    Apply(Vec<(u8, u32, Option<u64>)>),
+    Remove(u8),
+    Present(u8, bool),
+    Label(u8, bool),
+    Describe(u8, u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let workload = (0u8..6, 0u32..5, prop::option::of(1u64..400));
+    prop_oneof![
+        4 => prop::collection::vec(workload, 1..4).prop_map(Step::Apply),
+        1 => (0u8..6).prop_map(Step::Remove),
+        2 => (0u8..5, any::<bool>()).prop_map(|(n, on)| Step::Present(n, on)),
+        1 => (0u8..5, any::<bool>()).prop_map(|(n, on)| Step::Label(n, on)),
+        1 => (0u8..5, 100u64..2_000).prop_map(|(n, memory)| Step::Describe(n, memory)),
+    ]
+}
+
+fn asks(which: u8, count: u32, memory: Option<u64>) -> Workload {
+    let mut w = replicas(&format!("w{which}"), count);
+    w.resources.memory = memory.map(|m| m << 20);
+    match which {
+        1 => w.placement.apart = vec![name("w2")],
+        3 => w.placement.with = vec![name("w2")],
+        4 => w.placement.spread = Some("zone".into()),
+        5 => w.placement.mode = PlacementMode::Every,
+        _ => {}
+    }
+    w
+}
+
+fn change(step: &Step) -> Change {
+    let node = |n: &u8| format!("n{n}");
+    match step {
+        Step::Apply(all) => {
+            let all: Vec<Workload> = all.iter().map(|(w, n, m)| asks(*w, *n, *m)).collect();
+            applied(&all)
+        }
+        Step::Remove(which) => removed(&[&format!("w{which}")]),
+        Step::Present(n, on) => {
+            let presences = [Presence::Offline, Presence::Online];
+            presence(&node(n), presences[usize::from(*on)])
+        }
+        Step::Label(n, on) => labelled(&node(n), "zone", on.then_some("a")),
+        Step::Describe(n, memory) => described(&node(n), sized(*memory)),
+    }
+}
+
+fn sized(mebibytes: u64) -> NodeFacts {
+    let mut facts = facts(&[("process", "1")]);
+    facts.memory_total = mebibytes << 20;
+    facts
+}
+
+fn fleet_of(order: impl Iterator<Item = usize>) -> Fleet {
+    let mut fleet = Fleet::new();
+    for n in order {
+        super::join_with(&mut fleet, &format!("n{n}"), sized(1_000));
+    }
+    fleet
+}
+
+/// Without anything that was derived.
+fn restored(fleet: &Fleet) -> Fleet {
+    serde_json::from_str(&serde_json::to_string(fleet).unwrap()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_fleet_that_was_stored_before_each_entry_decides_the_same(
+        steps in prop::collection::vec(step(), 1..25),
+    ) {
+        let mut fleet = fleet_of(0..5);
+        for step in &steps {
+            let mut other = restored(&fleet);
+            let change = entry(change(step));
+            prop_assert_eq!(fleet.apply(&change), other.apply(&change), "{:?}", step);
+            prop_assert_eq!(&fleet, &other, "{:?}", step);
+            let bare = restored(&fleet);
+            for (name, node) in fleet.nodes() {
+                prop_assert_eq!(fleet.taken(name, node), other.taken(name, node));
+                prop_assert_eq!(fleet.taken(name, node), bare.taken(name, node));
+            }
+        }
+    }
+
+    #[test]
+    fn where_things_go_does_not_depend_on_who_joined_first(
+        order in Just((0..5).collect::<Vec<usize>>()).prop_shuffle(),
+        steps in prop::collection::vec(step(), 1..12),
+    ) {
+        let (mut one, mut other) = (fleet_of(0..5), fleet_of(order.into_iter()));
+        for step in &steps {
+            let change = entry(change(step));
+            prop_assert_eq!(one.apply(&change).is_ok(), other.apply(&change).is_ok());
+        }
+        for (name, w) in one.workloads() {
+            let twin = other.workload(name.as_str()).unwrap();
+            prop_assert_eq!(&w.placed, &twin.placed);
+            prop_assert_eq!(&w.reasons, &twin.reasons);
+        }
+    }
+
+    #[test]
+    fn nothing_is_given_away_twice_and_nothing_that_fits_waits(
+        steps in prop::collection::vec(step(), 1..25),
+    ) {
+        let mut fleet = fleet_of(0..5);
+        for step in &steps {
+            let before = fleet.clone();
+            if fleet.apply(&entry(change(step))).is_err() {
+                prop_assert_eq!(&fleet, &before);
+                continue;
+            }
+            for (name, node) in fleet.nodes() {
+                for other in node.placed.iter().filter(|w| w.as_str() == "w3") {
+                    prop_assert!(node.placed.contains("w2"), "{} on {}", other, name);
+                }
+                let apart = node.placed.contains("w1") && node.placed.contains("w2");
+                prop_assert!(!apart, "{}", name);
+            }
+            for (workload, _) in fleet.workloads().filter(|(_, w)| w.missing > 0) {
+                let best = fleet.best_target(workload, &BTreeSet::new());
+                prop_assert!(best.is_err(), "{} could go to {:?}", workload, best);
+            }
+        }
+    }
+}
+
+/// In a build without optimization everything takes about ten times as long.
+const SLOWER: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
+
+fn within(what: &str, took: Duration, allowed: Duration) {
+    println!("{what}: {took:?} (at most {:?} here)", allowed * SLOWER);
+    assert!(took <= allowed * SLOWER, "{what} took {took:?}");
+}
+
+fn large(nodes: usize) -> Fleet {
+    let mut fleet = Fleet::new();
+    for n in 0..nodes {
+        let node = format!("node-{n:05}");
+        let mut facts = facts(&[("process", "1"), ("docker", "27"), ("arch", "aarch64")]);
+        facts.memory_total = 4 << 30;
+        facts.cpus = 4;
+        facts.labels.insert("zone".into(), format!("z{}", n % 7));
+        super::join_with(&mut fleet, &node, facts);
+    }
+    fleet
+}
+
+fn small(n: usize, count: u32) -> Workload {
+    let mut w = replicas(&format!("w-{n:05}"), count);
+    w.resources.memory = Some(16 << 20);
+    w.resources.cpus = Some(0.05);
+    w
+}
+
+#[test]
+fn ten_thousand_instances_are_placed_on_a_thousand_nodes_in_no_time() {
+    let fleet = large(1_000);
+    for (count, workloads) in [(1, 10_000), (10, 1_000), (1_000, 10)] {
+        let mut fleet = fleet.clone();
+        let all: Vec<Workload> = (0..workloads).map(|n| small(n, count)).collect();
+        let begun = Instant::now();
+        apply(&mut fleet, applied(&all));
+        let took = begun.elapsed();
+        let placed: usize = fleet.workloads().map(|(_, w)| w.placed.len()).sum();
+        assert_eq!(placed, 10_000);
+        let fullest = fleet.nodes().map(|(_, n)| n.placed.len()).max();
+        assert_eq!(fullest, Some(10));
+        let what = format!("10,000 instances of {workloads} workloads on 1,000 nodes");
+        within(&what, took, Duration::from_millis(250));
+    }
+}
+
+#[test]
+fn one_change_in_a_fleet_of_ten_thousand_nodes_is_decided_in_no_time() {
+    let mut fleet = large(10_000);
+    let all: Vec<Workload> = (0..1_000).map(|n| small(n, 50)).collect();
+    apply(&mut fleet, applied(&all));
+    let placed: usize = fleet.workloads().map(|(_, w)| w.placed.len()).sum();
+    assert_eq!(placed, 50_000);
+    let mut spread = small(0, 60);
+    spread.placement.spread = Some("zone".into());
+    let mut waits = replicas("waits", 1);
+    waits.placement.requires =
+        vec![crate::model::Requirement::try_from("nowhere".to_owned()).unwrap()];
+    let cases = [
+        ("one more workload", applied(&[small(2_000, 5)])),
+        ("ten more replicas", applied(&[small(1, 60)])),
+        ("ten more replicas, spread", applied(&[spread])),
+        ("ten replicas less", applied(&[small(2, 40)])),
+        ("what no node can take", applied(&[waits])),
+        ("a node goes", presence("node-00007", Presence::Offline)),
+        ("a node comes", presence("node-00007", Presence::Online)),
+        ("a label", labelled("node-00008", "rack", Some("1"))),
+        ("a workload is removed", removed(&["w-00003"])),
+        (
+            "a node is removed",
+            Change::NodeRemoved {
+                node: name("node-00009"),
+            },
+        ),
+    ];
+    for (what, change) in cases {
+        let begun = Instant::now();
+        apply(&mut fleet, change);
+        within(what, begun.elapsed(), Duration::from_millis(10));
+    }
+    let begun = Instant::now();
+    let best = fleet.best_target(&name("w-00004"), &BTreeSet::<Name>::new());
+    within(
+        "one more target",
+        begun.elapsed(),
+        Duration::from_millis(10),
+    );
+    assert!(best.is_ok());
+}
