@@ -271,6 +271,9 @@ impl Fleet {
             names.insert(name);
         }
         touched.extend(self.decide(names.clone()));
+        names.retain(|n| {
+            self.active.contains(n) || self.workloads.get(n).is_some_and(|w| w.goes_on())
+        });
         effects.extend(self.advance_all(&names, News::All, at, &mut touched));
         effects.extend(self.reassign(&touched));
         Ok(effects)

@@ -157,10 +157,7 @@ fn cluster_routes() -> Router<Arc<Controller>> {
         .route("/containers", get(containers::list).merge(register))
         .route("/containers/{name}", delete(containers::leave))
         .route("/containers/{name}/heartbeat", alive)
-        .route(
-            "/containers/{name}/assignment",
-            get(heartbeat::assignment),
-        )
+        .route("/containers/{name}/assignment", get(heartbeat::assignment))
         .route("/deploy/agent", post(agents::deploy))
         .route("/agents", get(agents::list))
         .route("/agents/{id}", delete(agents::remove))

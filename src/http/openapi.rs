@@ -1,8 +1,8 @@
 //! The description of the API, made from its code.
 
 use super::{
-    apply, cluster, commands, config, events, exec, logs, metrics, moves, nodes, rollouts, system, tokens, versions,
-    workloads,
+    apply, cluster, commands, config, events, exec, logs, metrics, moves, nodes, rollouts, system,
+    tokens, versions, workloads,
 };
 use axum::{http::header, response::IntoResponse};
 use utoipa::{

@@ -90,8 +90,20 @@ impl Trying {
         self.refused = Some(why);
     }
 
+    /// A failure is told with its last lines: who hears of it takes the version away, and nobody
+    /// would ask for them any more.
     pub(super) fn report(&self) -> Trial {
         let record = &self.record;
+        if self.words_until_ms.is_some() {
+            return Trial {
+                spec_hash: record.spec_hash.clone(),
+                version: record.version.clone(),
+                state: TrialState::Running,
+                reason: None,
+                last_output: Vec::new(),
+                at_ms: record.at_ms,
+            };
+        }
         Trial {
             spec_hash: record.spec_hash.clone(),
             version: record.version.clone(),
@@ -191,6 +203,8 @@ impl Supervisor {
                 continue;
             };
             if trial.record.state != TrialState::Running {
+                instance.wait_no_longer(now.mono_ms);
+                self.changed |= std::mem::take(&mut instance.changed);
                 continue;
             }
             let stage = stage(instance, &self.runtimes);
@@ -320,7 +334,9 @@ impl Instance {
             if self.failures > 1 {
                 trial.record.last_output = self.last_output.clone();
             }
-            trial.words_until_ms = Some(now.mono_ms.saturating_add(WORDS_MS));
+            let until = now.mono_ms.saturating_add(WORDS_MS);
+            trial.words_until_ms = Some(until);
+            trial.wake_ms = Some(until);
             actions.push(Action::FetchLastOutput {
                 runtime: current.runtime,
                 handle: current.handle.clone(),
@@ -360,10 +376,25 @@ impl Instance {
         if current != Some(trial.hash.as_str()) || trial.words_until_ms.take().is_none() {
             return;
         }
+        trial.wake_ms = None;
+        self.changed = true;
         let lines = sentence::last_lines(lines);
         if !lines.is_empty() && trial.record.last_output != lines {
             trial.record.last_output = lines;
             trial.keep = true;
+        }
+    }
+
+    /// They do not come.
+    fn wait_no_longer(&mut self, now_ms: u64) {
+        let gone = self.current.is_none();
+        if let Some(trial) = &mut self.trial
+            && trial
+                .words_until_ms
+                .is_some_and(|until| gone || until <= now_ms)
+        {
+            trial.words_until_ms = None;
+            trial.wake_ms = None;
             self.changed = true;
         }
     }

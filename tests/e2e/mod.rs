@@ -8,6 +8,7 @@ mod adopt;
 mod api;
 mod brokers;
 mod check;
+mod cluster;
 mod compose;
 mod crash;
 mod credentials;

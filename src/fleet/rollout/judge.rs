@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// Characters of a command in a sentence.
+const MAX_COMMAND: usize = 60;
+
 /// How a node does with a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Sight {
@@ -136,7 +139,12 @@ pub(super) fn check_of(spec: &Workload) -> String {
     match spec.health.as_ref().map(|h| &h.check) {
         Some(HealthCheck::Http(url)) => format!("health check {url}"),
         Some(HealthCheck::Tcp(address)) => format!("health check tcp {address}"),
-        Some(HealthCheck::Exec(command)) => format!("health check `{}`", command.join(" ")),
+        Some(HealthCheck::Exec(command)) => {
+            let line = command.join(" ");
+            let short: String = line.chars().take(MAX_COMMAND).collect();
+            let more = if short.len() < line.len() { "…" } else { "" };
+            format!("health check `{short}{more}`")
+        }
         Some(HealthCheck::Image) => "the image's own health check".into(),
         None | Some(HealthCheck::None) => {
             format!("stays up for {}", duration_text(spec.min_healthy_time_ms()))

@@ -1,16 +1,12 @@
-//! What placement derives from the fleet says what the fleet says; and decisions in a large fleet
-//! are quick.
+//! What placement derives from the fleet says what the fleet says.
 
 use super::{applied, apply, described, entry, facts, labelled, name, presence, removed, replicas};
 use crate::{
     fleet::{Change, Fleet},
-    model::{Name, NodeFacts, PlacementMode, Presence, Workload},
+    model::{NodeFacts, PlacementMode, Presence, Workload},
 };
 use proptest::prelude::*;
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
 
 /// One step of a random history.
 #[derive(Debug, Clone)]
@@ -146,14 +142,6 @@ proptest! {
     }
 }
 
-/// In a build without optimization everything takes about ten times as long.
-const SLOWER: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
-
-fn within(what: &str, took: Duration, allowed: Duration) {
-    println!("{what}: {took:?} (at most {:?} here)", allowed * SLOWER);
-    assert!(took <= allowed * SLOWER, "{what} took {took:?}");
-}
-
 fn large(nodes: usize) -> Fleet {
     let mut fleet = Fleet::new();
     for n in 0..nodes {
@@ -174,64 +162,15 @@ fn small(n: usize, count: u32) -> Workload {
     w
 }
 
+/// How long such decisions take is measured by `tests/bench/decisions.rs`.
 #[test]
-fn ten_thousand_instances_are_placed_on_a_thousand_nodes_in_no_time() {
-    let fleet = large(1_000);
-    for (count, workloads) in [(1, 10_000), (10, 1_000), (1_000, 10)] {
+fn many_instances_are_placed_evenly_on_many_nodes() {
+    let fleet = large(200);
+    for (count, workloads) in [(1, 2_000), (10, 200), (200, 10)] {
         let mut fleet = fleet.clone();
         let all: Vec<Workload> = (0..workloads).map(|n| small(n, count)).collect();
-        let begun = Instant::now();
         apply(&mut fleet, applied(&all));
-        let took = begun.elapsed();
-        let placed: usize = fleet.workloads().map(|(_, w)| w.placed.len()).sum();
-        assert_eq!(placed, 10_000);
-        let fullest = fleet.nodes().map(|(_, n)| n.placed.len()).max();
-        assert_eq!(fullest, Some(10));
-        let what = format!("10,000 instances of {workloads} workloads on 1,000 nodes");
-        within(&what, took, Duration::from_millis(250));
+        let on_each: BTreeSet<usize> = fleet.nodes().map(|(_, n)| n.placed.len()).collect();
+        assert_eq!(on_each, BTreeSet::from([10]));
     }
-}
-
-#[test]
-fn one_change_in_a_fleet_of_ten_thousand_nodes_is_decided_in_no_time() {
-    let mut fleet = large(10_000);
-    let all: Vec<Workload> = (0..1_000).map(|n| small(n, 50)).collect();
-    apply(&mut fleet, applied(&all));
-    let placed: usize = fleet.workloads().map(|(_, w)| w.placed.len()).sum();
-    assert_eq!(placed, 50_000);
-    let mut spread = small(0, 60);
-    spread.placement.spread = Some("zone".into());
-    let mut waits = replicas("waits", 1);
-    waits.placement.requires =
-        vec![crate::model::Requirement::try_from("nowhere".to_owned()).unwrap()];
-    let cases = [
-        ("one more workload", applied(&[small(2_000, 5)])),
-        ("ten more replicas", applied(&[small(1, 60)])),
-        ("ten more replicas, spread", applied(&[spread])),
-        ("ten replicas less", applied(&[small(2, 40)])),
-        ("what no node can take", applied(&[waits])),
-        ("a node goes", presence("node-00007", Presence::Offline)),
-        ("a node comes", presence("node-00007", Presence::Online)),
-        ("a label", labelled("node-00008", "rack", Some("1"))),
-        ("a workload is removed", removed(&["w-00003"])),
-        (
-            "a node is removed",
-            Change::NodeRemoved {
-                node: name("node-00009"),
-            },
-        ),
-    ];
-    for (what, change) in cases {
-        let begun = Instant::now();
-        apply(&mut fleet, change);
-        within(what, begun.elapsed(), Duration::from_millis(10));
-    }
-    let begun = Instant::now();
-    let best = fleet.best_target(&name("w-00004"), &BTreeSet::<Name>::new());
-    within(
-        "one more target",
-        begun.elapsed(),
-        Duration::from_millis(10),
-    );
-    assert!(best.is_ok());
 }

@@ -131,6 +131,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_two_routes_stand_in_each_others_way() {
+        // It panics where they do.
+        assert!(super::super::cluster_routes().has_routes());
+    }
+
+    #[test]
     fn what_no_requirement_could_ask_for_is_no_label() {
         assert!(is_label("zone", None) && is_label("zone", Some("a-1")));
         for (key, value) in [
