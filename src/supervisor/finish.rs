@@ -30,7 +30,7 @@ impl Supervisor {
         let Some(op) = instance.operation.take() else {
             return;
         };
-        instance.known_as_of = ended;
+        instance.known_as_of.insert(op.runtime, ended);
         instance.changed |= instance.progress.take().is_some();
         // A change that came meanwhile is not to wait for what became of the one before.
         let assigned = instance.assigned.as_ref();

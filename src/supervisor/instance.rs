@@ -11,7 +11,7 @@ use crate::{
     model::{AssignedInstance, Desired, InstanceState, Name, Restart, Run, RuntimeKind, Workload},
     runtime::{Exit, ImageHealth},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// One workload on this node.
 #[derive(Debug)]
@@ -41,9 +41,9 @@ pub(super) struct Instance {
     pub fetched: Option<String>,
     /// Something happened to it while an operation was under way.
     pub look_again: bool,
-    /// When its last operation ended, or the look began that told of it last: an answer to an
-    /// earlier look is of the past.
-    pub known_as_of: Moment,
+    /// When its last operation in a runtime ended, or the look began that told of it last: an answer
+    /// to an earlier look there is of the past.
+    pub known_as_of: BTreeMap<RuntimeKind, Moment>,
 
     // Why it waits, and until when.
     /// Starts in a row that failed or did not last.
@@ -224,7 +224,7 @@ impl Instance {
             fetching: None,
             fetched: None,
             look_again: false,
-            known_as_of: 0,
+            known_as_of: BTreeMap::new(),
             failures: 0,
             crash_told: false,
             delay_ms: 0,

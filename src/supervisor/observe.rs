@@ -49,7 +49,7 @@ impl Supervisor {
                 instance.look_again = true;
                 continue;
             }
-            if instance.knows_better(as_of, actions) {
+            if instance.knows_better(runtime, as_of, actions) {
                 continue;
             }
             let wanted = instance.assigned.as_ref().map(|a| a.spec_hash.as_str());
@@ -91,7 +91,9 @@ impl Supervisor {
             return;
         }
         let ours = |c: &Current| c.runtime == runtime && c.handle == found.handle;
-        if instance.current.as_ref().is_some_and(ours) && !instance.knows_better(as_of, actions) {
+        if instance.current.as_ref().is_some_and(ours)
+            && !instance.knows_better(runtime, as_of, actions)
+        {
             instance.adopt(now, runtime, found);
         }
     }
@@ -171,10 +173,16 @@ impl Supervisor {
 impl Instance {
     /// A look that began then is older than what is known; what is there is looked at again. Else
     /// what it tells is known from now on.
-    fn knows_better(&mut self, as_of: Moment, actions: &mut Vec<Action>) -> bool {
-        let stale = as_of < self.known_as_of;
+    fn knows_better(
+        &mut self,
+        runtime: RuntimeKind,
+        as_of: Moment,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let known = self.known_as_of.entry(runtime).or_default();
+        let stale = as_of < *known;
         if !stale {
-            self.known_as_of = as_of;
+            *known = as_of;
         } else if let Some(current) = &self.current {
             actions.push(Action::Inspect {
                 runtime: current.runtime,

@@ -254,7 +254,7 @@ fn a_drain_moves_what_may_move_and_names_what_holds_it_up() {
     wait_until("free runs on the other node alone", || {
         nodes(&fleet, "free") == [b.name.clone()]
     });
-    assert_eq!(nodes(&fleet, "stuck"), [a.name.clone()]);
+    assert_eq!(nodes(&fleet, "stuck"), std::slice::from_ref(&a.name));
     let listed = fleet.cli(["node", "ls"]).done().out;
     assert!(listed.contains("draining"), "{listed}");
 
@@ -294,7 +294,7 @@ fn an_instance_is_moved_and_a_cordoned_node_takes_nothing() {
             "25s",
         ])
         .done();
-    assert_eq!(nodes(&fleet, "web"), [b.name.clone()]);
+    assert_eq!(nodes(&fleet, "web"), std::slice::from_ref(&b.name));
     assert!(!process.child.lives(), "the old one is gone");
     b.process("web");
 
@@ -302,7 +302,7 @@ fn an_instance_is_moved_and_a_cordoned_node_takes_nothing() {
     fleet
         .apply_wait(&single(&place, "more", "replicas = 1\n"))
         .done();
-    assert_eq!(nodes(&fleet, "more"), [b.name.clone()]);
+    assert_eq!(nodes(&fleet, "more"), std::slice::from_ref(&b.name));
     let why = fleet.cli(["workload", "why", "more"]).done().out;
     let line = why.lines().find(|l| l.contains(&a.name));
     assert!(line.is_some_and(|l| l.contains("cordon")), "{why}");
@@ -353,7 +353,7 @@ fn what_a_lost_node_ran_is_placed_elsewhere_and_yields_when_it_returns() {
         let all = fleet.instances();
         all.iter().filter(|i| i["workload"] == "web").count() == 1
     });
-    assert_eq!(nodes(&fleet, "web"), [b.name.clone()]);
+    assert_eq!(nodes(&fleet, "web"), std::slice::from_ref(&b.name));
 }
 
 #[test]

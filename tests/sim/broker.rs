@@ -132,7 +132,7 @@ impl World {
         let most = if self.broker.slow { 1_000 } else { 40 };
         if self.troubled && self.random.chance(10) {
             *self.faults.entry("message delayed").or_default() += 1;
-            return self.random.between(1_000, 20_000);
+            return self.random.between(1_000, 10_000);
         }
         self.random.between(1, most)
     }

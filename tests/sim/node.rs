@@ -92,6 +92,8 @@ pub struct Node {
     // For who checks.
     /// Until then an operation of an agent that is dead may still take effect.
     pub haunted_until: u64,
+    /// Agents that were killed before their assignment was on the disk.
+    forgetful: BTreeSet<u64>,
 }
 
 impl Node {
@@ -130,6 +132,7 @@ impl Node {
             takes_ms: 300,
             look_takes_ms: 20,
             haunted_until: 0,
+            forgetful: BTreeSet::new(),
         }
     }
 
@@ -261,8 +264,11 @@ impl World {
         let now = self.now;
         let n = &mut self.nodes[node];
         n.fuse = None;
-        if n.supervisor.take().is_none() {
+        let Some(supervisor) = n.supervisor.take() else {
             return;
+        };
+        if supervisor.generation() > n.stored_generation {
+            n.forgetful.insert(n.agent);
         }
         n.haunted_until = now + 120_000;
         if ends == Ends::PowerCut {
@@ -449,8 +455,12 @@ impl World {
             let message = format!("{} never rests: {input:?}", n.name);
             return self.violate("everything rests", message);
         }
-        if matches!(input, Input::Assigned(_)) {
-            n.forget_runs(&input);
+        if let Input::Assigned(assignment) = &input
+            && n.supervisor
+                .as_ref()
+                .is_some_and(|s| s.generation() <= assignment.generation)
+        {
+            n.forget_runs(assignment);
         }
         let clocks = n.clocks(now);
         let Some(supervisor) = &mut n.supervisor else {
@@ -548,6 +558,7 @@ impl World {
             return;
         }
         let wall = n.clocks(now).unix_ms;
+        let begun = n.engine.begun_of.clone();
         let outcome = if n.engine.down {
             OpOutcome::Failed(Engine::unreachable())
         } else if how == How::Refused {
@@ -570,6 +581,9 @@ impl World {
             | Action::Remove { handle, .. } => (handle.clone(), handle.clone()),
             _ => Default::default(),
         };
+        if n.forgetful.contains(&agent) {
+            n.engine.begun_of = begun;
+        }
         let endings = n.engine.endings(now);
         let of = |f: &&Found| f.handle == target || f.workload.as_str() == target;
         let touched = n.engine.instances().iter().filter(of);
@@ -683,16 +697,13 @@ impl World {
 }
 
 impl Node {
-    /// What is not assigned any more begins to count anew when it is assigned again.
-    fn forget_runs(&mut self, input: &Input) {
-        if let Input::Assigned(assignment) = input {
-            let names: BTreeSet<&Name> = assignment
-                .instances
-                .iter()
-                .map(|i| &i.workload.name)
-                .collect();
-            self.engine.begun_of.retain(|w, _| names.contains(w));
-        }
+    /// What is not assigned any more begins to count anew when it is assigned again. So does what
+    /// was begun by an agent that was killed before its assignment was on the disk (`forgetful`):
+    /// the older assignment that the next one starts with does not name the workload, and its count
+    /// is dropped.
+    fn forget_runs(&mut self, assignment: &Assignment) {
+        let names = |w: &Name| assignment.instances.iter().any(|i| i.workload.name == *w);
+        self.engine.begun_of.retain(|w, _| names(w));
     }
 }
 

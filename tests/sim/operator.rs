@@ -249,6 +249,7 @@ impl World {
             set_version(&mut workload, self.versions, "");
             if let Some(update) = &mut workload.update {
                 update.auto_promote = true;
+                update.max_parallel = Share::Percent(50);
             }
             let (workloads, removed) = (vec![workload], Vec::new());
             let change = Change::WorkloadsApplied { workloads, removed };
@@ -382,8 +383,10 @@ fn update(random: &mut Random) -> Update {
         max_parallel,
         canary: random.below(3) as u32,
         auto_promote: random.chance(800),
-        min_healthy_time_ms: random.between(2, 15) * 1_000,
-        healthy_deadline_ms: random.between(60, 180) * 1_000,
+        // Longer than until a node that is not heard any more is called silent: what has been
+        // healthy for less may have failed since, unheard.
+        min_healthy_time_ms: random.between(25, 40) * 1_000,
+        healthy_deadline_ms: random.between(90, 180) * 1_000,
         progress_deadline_ms: random.between(200, 400) * 1_000,
         auto_rollback: random.chance(800),
         sequence: random.chance(200).then(|| "zone".to_owned()),

@@ -14,8 +14,10 @@ use fleetctl::{
     model::{AssignedInstance, Assignment, Desired, Presence, RunMode},
 };
 
-/// Virtual time in which it must have come right.
+/// Virtual time in which it must have come right; and so much more for each node, since some
+/// rollouts go from one to the next.
 const BOUND_MS: u64 = 30 * 60_000;
+const BOUND_OF_NODE_MS: u64 = 60_000;
 const LOOK_EVERY_MS: u64 = 5_000;
 /// Then nothing may be said for so long.
 const REST_MS: u64 = 5 * 60_000;
@@ -44,7 +46,8 @@ impl World {
     }
 
     fn comes_right(&mut self, strictly: bool) -> bool {
-        let until = self.now + BOUND_MS;
+        let bound = BOUND_MS + self.nodes.len() as u64 * BOUND_OF_NODE_MS;
+        let until = self.now + bound;
         let mut why = String::new();
         while self.now < until {
             if !self.run_until(self.now + LOOK_EVERY_MS) {
@@ -55,7 +58,10 @@ impl World {
                 Err(what) => why = what,
             }
         }
-        self.violate(CONVERGES, format!("not after 30 minutes: {why}"));
+        self.violate(
+            CONVERGES,
+            format!("not after {} minutes: {why}", bound / 60_000),
+        );
         false
     }
 

@@ -120,6 +120,11 @@ impl Look<'_> {
 
     /// Nodes that are gone are forgotten; new ones begin with what all had before.
     fn keep_up(&mut self, record: &mut WorkloadRecord) {
+        let known = record.rollout.as_ref().map_or(0, |r| r.steps.len());
+        // What changes placement calls this for every node.
+        if self.news != News::All && known == record.placed.len() {
+            return;
+        }
         let placed = &record.placed;
         record.at.retain(|node, _| placed.contains(node));
         record.on_trial.retain(|node, _| placed.contains(node));
@@ -163,21 +168,28 @@ impl Look<'_> {
         }
         // An apply without one has ended the rollout.
         let update = record.spec.update.clone().unwrap_or_default();
+        let before = self.changing_now(rollout);
         let failed = self.hear(record, rollout, &update);
+        let failed_nothing = failed.is_none();
         if let Some(verdict) = failed
             && let Some(verdict) = self.fail(record, rollout, &update, verdict)
         {
             return Some(verdict);
         }
+        // A word of one node that is under way, which settles nothing: nobody else's turn comes by
+        // it, and times have entries of their own.
+        if before && failed_nothing && self.changing_now(rollout) {
+            return None;
+        }
         self.open_windows(record, rollout, Some(&update));
         let batch = self.change_some(record, rollout, &update);
         if self.has_succeeded(record, rollout) {
-            self.succeed(record, rollout, &update);
+            self.succeed(record, rollout);
             return None;
         }
         if let Some(verdict) = self.progress_ended(record, rollout, &update) {
             if self.enough_are_well(rollout) {
-                self.succeed(record, rollout, &update);
+                self.succeed(record, rollout);
                 return None;
             }
             return self.fail(record, rollout, &update, verdict);
@@ -193,6 +205,15 @@ impl Look<'_> {
         None
     }
 
+    /// The one node that there is news of can be heard, and is changing.
+    fn changing_now(&self, rollout: &Rollout) -> bool {
+        let News::Of(node) = self.news else {
+            return false;
+        };
+        let step = rollout.steps.get(node);
+        self.online(node) && step.is_some_and(|s| s.state == StepState::Changing)
+    }
+
     /// What nodes say, and what time says of them; the first failure.
     fn hear(
         &mut self,
@@ -202,7 +223,12 @@ impl Look<'_> {
     ) -> Option<Verdict> {
         let mut failed = None;
         let mut healthy = Vec::new();
-        for (name, step) in &mut rollout.steps {
+        // Of the others nothing was said, and their times have entries of their own.
+        let heard: &mut dyn Iterator<Item = (&Name, &mut Step)> = match self.news {
+            News::Of(node) => &mut rollout.steps.range_mut(node.clone()..=node.clone()),
+            _ => &mut rollout.steps.iter_mut(),
+        };
+        for (name, step) in heard {
             if step.state != StepState::Changing {
                 continue;
             }
@@ -322,7 +348,7 @@ impl Look<'_> {
     }
 
     /// Looks which windows are open; `None`: no one is waited for.
-    fn open_windows(
+    pub(super) fn open_windows(
         &mut self,
         record: &WorkloadRecord,
         rollout: &mut Rollout,
@@ -360,7 +386,7 @@ impl Look<'_> {
     }
 
     /// Tells as many nodes to change as may now.
-    fn change_some(
+    pub(super) fn change_some(
         &mut self,
         record: &mut WorkloadRecord,
         rollout: &mut Rollout,
@@ -375,7 +401,8 @@ impl Look<'_> {
                 let (begun, wanted) = self.canaries(rollout, update);
                 wanted.saturating_sub(begun)
             }
-            RolloutPhase::Rolling => usize::MAX,
+            // Of one that has succeeded: those that could not be heard before.
+            RolloutPhase::Rolling | RolloutPhase::Succeeded => usize::MAX,
             _ => 0,
         };
         let changing = count(rollout, StepState::Changing);

@@ -226,10 +226,17 @@ impl Look<'_> {
                 rollout.steps.insert(node, step);
             }
         }
+        let waits = |r: &Rollout| r.steps.values().any(|s| s.state == StepState::Waiting);
+        let succeeded = rollout.phase == RolloutPhase::Succeeded;
+        if succeeded && waits(rollout) && record.desired == Desired::Running {
+            let update = record.spec.update.clone().unwrap_or_default();
+            self.open_windows(record, rollout, Some(&update));
+            self.change_some(record, rollout, &update);
+        }
         let unheard = rollout
             .steps
             .values()
-            .filter(|s| s.state == StepState::Changing)
+            .filter(|s| matches!(s.state, StepState::Changing | StepState::Waiting))
             .count();
         if rollout.phase == RolloutPhase::Succeeded && unheard == 0 && !rollout.steps.is_empty() {
             let failed = rollout

@@ -13,18 +13,20 @@ use crate::{
 };
 
 impl Look<'_> {
-    /// Every node that can be heard is healthy.
+    /// Every node that can be heard is healthy, and they are more than those that cannot: a few
+    /// nodes say nothing of a version while a whole site is away.
     pub(super) fn has_succeeded(&self, record: &WorkloadRecord, rollout: &Rollout) -> bool {
-        let mut healthy = false;
+        let (mut healthy, mut unheard) = (0, 0);
         for (node, step) in &rollout.steps {
             match step.state {
                 StepState::Changing | StepState::Failed => return false,
                 StepState::Waiting if self.online(node) => return false,
-                StepState::Healthy => healthy = true,
-                StepState::Waiting | StepState::Returned => {}
+                StepState::Healthy => healthy += 1,
+                StepState::Waiting => unheard += 1,
+                StepState::Returned => {}
             }
         }
-        healthy || record.placed.is_empty()
+        healthy > unheard || record.placed.is_empty()
     }
 
     /// Nodes fell silent in the middle of their change, and all the others are well: more than
@@ -36,7 +38,8 @@ impl Look<'_> {
             StepState::Healthy | StepState::Returned => false,
         };
         !rollout.steps.iter().any(open)
-            && count(rollout, StepState::Healthy) > count(rollout, StepState::Changing)
+            && count(rollout, StepState::Healthy)
+                > count(rollout, StepState::Changing) + count(rollout, StepState::Waiting)
     }
 
     pub(super) fn progress_ended(
@@ -73,23 +76,10 @@ impl Look<'_> {
         })
     }
 
-    /// It is done. Nodes that cannot be heard get the new version too, on trial.
-    pub(super) fn succeed(
-        &mut self,
-        record: &mut WorkloadRecord,
-        rollout: &mut Rollout,
-        update: &Update,
-    ) {
-        let waiting = rollout
-            .steps
-            .iter()
-            .filter(|(_, s)| s.state == StepState::Waiting);
-        let later: Vec<Name> = waiting.map(|(n, _)| n.clone()).collect();
-        for node in &later {
-            self.switch(record, rollout, node, update);
-        }
+    /// It is done. Nodes that cannot be heard follow when they can, in batches as the others did.
+    pub(super) fn succeed(&mut self, record: &mut WorkloadRecord, rollout: &mut Rollout) {
         let healthy = count(rollout, StepState::Healthy);
-        let unheard = count(rollout, StepState::Changing);
+        let unheard = count(rollout, StepState::Changing) + count(rollout, StepState::Waiting);
         rollout.phase = RolloutPhase::Succeeded;
         rollout.paused = false;
         rollout.windows = OpenWindows::default();
@@ -98,7 +88,7 @@ impl Look<'_> {
             (0, _) => "there was nothing to change".into(),
             (_, 0) => format!("{} healthy on it", are(healthy)),
             _ => format!(
-                "{} healthy on it; {} cannot be heard and will decide by themselves",
+                "{} healthy on it; {} cannot be heard and will follow",
                 are(healthy),
                 nodes_text(unheard)
             ),

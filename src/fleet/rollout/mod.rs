@@ -116,10 +116,9 @@ impl Fleet {
     pub(super) fn advance_misplaced(&mut self, at: UnixMs) -> Vec<super::Effect> {
         let differs = |name: &&Name| {
             self.workloads.get(*name).is_some_and(|w| {
-                let gone = |node: &Name| !w.placed.contains(node);
                 let active = w.rollout.as_ref().filter(|r| r.phase.is_active());
-                w.at.keys().any(gone)
-                    || w.on_trial.keys().any(gone)
+                !are_among(w.at.keys(), &w.placed)
+                    || !are_among(w.on_trial.keys(), &w.placed)
                     || active.is_some_and(|r| !r.steps.keys().eq(w.placed.iter()))
             })
         };
@@ -141,6 +140,14 @@ impl Fleet {
             orders::restart_times(rollout, at);
         }
     }
+}
+
+/// Whether all of `names`, which are in order, are among `all`. Both are walked side by side: looked
+/// up one by one, a thousand names would cost ten times as much, for each entry.
+fn are_among<'a>(names: impl Iterator<Item = &'a Name>, all: &BTreeSet<Name>) -> bool {
+    let mut all = all.iter();
+    let mut names = names;
+    names.all(|name| all.any(|one| one == name))
 }
 
 fn nodes_text(nodes: usize) -> String {

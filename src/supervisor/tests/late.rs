@@ -5,7 +5,7 @@ use crate::{
     model::{
         InstanceState::{Completed, Running},
         RestartPolicy::Never,
-        RuntimeKind::Docker,
+        RuntimeKind::{Docker, Podman},
     },
     runtime::{Found, FoundStatus},
     supervisor::Input,
@@ -107,6 +107,32 @@ fn a_listing_from_before_an_engine_went_away_does_not_bring_it_back() {
     assert_eq!(world.asked_since(0), ["launch web"]);
     world.regain(Docker);
     world.wait(1_000);
+    assert_eq!(world.state("web"), Some(Running));
+    assert_eq!(world.asked_since(0), ["launch web"]);
+}
+
+#[test]
+fn an_engine_that_answers_after_another_one_is_believed_all_the_same() {
+    let mut world = World::with(&[Docker, Podman]);
+    world.assign(vec![run(workload("web", "1"))]);
+    world.until("web runs", 100, |w| w.runs("web", "1"));
+    world.look_takes_ms = 30_000;
+    world.kill(true);
+    world.look_takes_ms = 0;
+    // Asked first, and slower.
+    let docker = world.supervisor.begin_look();
+    let podman = world.supervisor.begin_look();
+    let found = world.engines[&Docker].instances.clone();
+    let mut listed = |runtime, as_of, found| {
+        world.step(Input::Listed {
+            runtime,
+            as_of,
+            found,
+        });
+    };
+    listed(Podman, podman, Vec::new());
+    listed(Docker, docker, found);
+    world.wait(600_000);
     assert_eq!(world.state("web"), Some(Running));
     assert_eq!(world.asked_since(0), ["launch web"]);
 }

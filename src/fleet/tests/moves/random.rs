@@ -15,7 +15,7 @@ enum Event {
     Back(String),
     Report(String, u8),
     Pass(u64),
-    Order(Change),
+    Order(Box<Change>),
     Rebalance,
     Automatic(bool),
 }
@@ -66,7 +66,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => node().prop_map(Event::Back),
         8 => (node(), 0u8..5).prop_map(|(n, how)| Event::Report(n, how)),
         6 => pass.prop_map(Event::Pass),
-        6 => order.prop_map(Event::Order),
+        6 => order.prop_map(|c| Event::Order(Box::new(c))),
         1 => Just(Event::Rebalance),
         1 => any::<bool>().prop_map(Event::Automatic),
     ]
@@ -93,7 +93,7 @@ impl World {
                 self.report_as(&n, |o| o.state = states[usize::from(how)]);
             }
             Event::Pass(ms) => drop(self.pass(ms)),
-            Event::Order(change) => drop(self.try_apply(change)),
+            Event::Order(change) => drop(self.try_apply(*change)),
             Event::Rebalance => {
                 let plan = self
                     .fleet
