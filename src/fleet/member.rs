@@ -157,6 +157,7 @@ impl Fleet {
         reason: &str,
         at: UnixMs,
     ) -> Result<Vec<Effect>, Refusal> {
+        let others = self.nodes.len() > 1;
         let record = self.member_mut(node)?;
         if record.presence == presence && record.session == session {
             return Err(Refusal::Unchanged);
@@ -173,7 +174,8 @@ impl Fleet {
         record.session = session;
         record.presence_reason = reason.to_owned();
         let was_damped = record.flaps.damped;
-        if returned {
+        // Where there is no other node, nothing is gained by sparing this one.
+        if returned && others {
             record.flaps.returned(at);
         }
         let damped = record.flaps.damped && !was_damped;

@@ -13,7 +13,7 @@ impl Supervisor {
         if self.assigned && assignment.generation < self.generation && !obeys {
             return;
         }
-        self.assigned = true;
+        let first = !std::mem::replace(&mut self.assigned, true);
         self.changed |= self.generation != assignment.generation;
         self.generation = assignment.generation;
         let mut wanted: BTreeMap<Name, AssignedInstance> = assignment
@@ -48,11 +48,14 @@ impl Supervisor {
                 }
             }
         }
-        self.forget_stale();
+        self.forget_stale(first);
     }
 
     /// What is remembered of workloads that are not assigned, or not as they were, is of no use.
-    fn forget_stale(&mut self) {
+    ///
+    /// `first`: the assignment is that of the disk, perhaps an older one than that whose runs were
+    /// counted before the agent was killed. They are not forgotten for it.
+    fn forget_stale(&mut self, first: bool) {
         let instances = &self.instances;
         let assigned = |name: &Name| instances.get(name).filter(|i| i.assigned.is_some());
         let memory = &mut self.memory;
@@ -69,11 +72,13 @@ impl Supervisor {
             .held
             .retain(|name, _| assigned(name).is_some_and(|i| i.held.is_some()));
         memory.runs.retain(|name, record| {
-            assigned(name).is_some_and(|i| i.runs.counts() && i.runs.record.mode == record.mode)
+            first
+                || assigned(name)
+                    .is_some_and(|i| i.runs.counts() && i.runs.record.mode == record.mode)
         });
         memory.trials.retain(|name, record| {
             let trial = assigned(name).and_then(|i| i.trial.as_ref());
-            trial.is_some_and(|t| t.hash == record.spec_hash)
+            first || trial.is_some_and(|t| t.hash == record.spec_hash)
         });
         let after = (
             memory.restarts_done.len(),

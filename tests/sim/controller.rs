@@ -301,8 +301,13 @@ impl World {
             start: starts,
             count: running.count,
         };
-        // As over the wire.
-        let text = bytes(&assignment);
+        // What is only to be fetched ahead changes nothing that runs, and comes and goes without
+        // a generation of its own.
+        let mut runs = assignment.clone();
+        for instance in &mut runs.instances {
+            instance.next = None;
+        }
+        let text = bytes(&runs);
         let generation = assignment.generation;
         let known = self
             .controller

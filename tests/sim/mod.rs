@@ -13,7 +13,8 @@
 //! | [`world`] | virtual time: a heap of events |
 //! | [`controller`], [`journal`] | the controller's shell, its disk, its crashes |
 //! | [`broker`] | sessions, retained messages, links |
-//! | [`node`], [`engine`], [`program`] | a machine, what executes its instances, what they do |
+//! | [`node`], [`shell`] | a machine, its disk and its session; what is around its supervisor |
+//! | [`engine`], [`program`] | what executes instances, and what they do |
 //! | [`operator`], [`faults`] | who changes things, and what breaks |
 //! | [`check`], [`settle`] | what must hold after every step, and in the end |
 //! | [`run`] | one seed, and many |
@@ -33,6 +34,7 @@ mod program;
 mod random;
 mod run;
 mod settle;
+mod shell;
 mod world;
 
 use run::{big, simulate, simulate_many, small};

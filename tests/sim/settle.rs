@@ -129,7 +129,16 @@ impl World {
             if poisoned && !strictly {
                 continue;
             }
-            self.instance_is_right(node, instance)?;
+            // It went back by its own decision; a person is waited for.
+            let guard = instance.guard.as_ref().filter(|_| !strictly);
+            let fallback = guard.map(|g| AssignedInstance {
+                workload: g.fallback.clone(),
+                ..instance.clone()
+            });
+            let back = fallback.is_some_and(|i| self.instance_is_right(node, &i).is_ok());
+            if !back {
+                self.instance_is_right(node, instance)?;
+            }
         }
         Ok(())
     }

@@ -237,8 +237,10 @@ fn neighbour<'a>(wish: &Wish<'a>, node: &Candidate<'a>, kept: bool) -> Option<Ob
 
 /// What may pass by itself.
 fn passing<'a>(wish: &Wish<'a>, node: &Candidate<'a>) -> Option<Obstacle<'a>> {
+    // What is pinned has no other node to go to.
+    let bound = wish.every || !wish.workload.placement.nodes.is_empty();
     if let Some(closed) = node.closed
-        && (!wish.every || closed.by_person())
+        && (!bound || closed.by_person())
     {
         return Some(Obstacle::Closed(closed));
     }

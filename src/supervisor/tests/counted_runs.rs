@@ -9,7 +9,7 @@ use crate::{
         InstanceState::{Completed, CrashLoop, Failed, Pending, Running},
         Workload,
     },
-    supervisor::LocalOrder::Restart,
+    supervisor::{Input, LocalOrder::Restart},
 };
 
 /// A world that has just got `web` for so many runs of a tenth of a second.
@@ -54,6 +54,24 @@ fn what_is_complete_stays_so_whatever_becomes_of_the_agent_and_of_what_it_left()
         world.wait(130_000);
         assert_eq!((world.state("web"), world.begun("web")), (state, 2));
     }
+}
+
+/// What counts its runs is written down before the assignment that asks for it may be.
+#[test]
+fn runs_are_not_forgotten_for_an_older_assignment_on_the_disk() {
+    let mut world = World::new();
+    world.assign(Vec::new());
+    let older = world.assignment.clone();
+    world.lives.insert(name("web"), (100, 0));
+    world.assign(vec![run(counted(2))]);
+    world.wait(130_000);
+    assert_eq!(world.begun("web"), 2);
+    let newer = std::mem::replace(&mut world.assignment, older).unwrap();
+    world.kill(false);
+    world.wait(1_000);
+    world.step(Input::Assigned(newer));
+    world.wait(130_000);
+    assert_eq!(world.begun("web"), 2);
 }
 
 #[test]
