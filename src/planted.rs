@@ -3,7 +3,7 @@
 //! Each is a place in the pure code that asks [`is`] whether it is to do the wrong thing. Without
 //! the feature `planted-bugs` the answer is `false`, known when the code is compiled: nothing of it
 //! is in a program that is shipped. With it, a bug is on only for the thread that asked for it by
-//! [`with`].
+//! `with`.
 
 /// A bug that can be planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
