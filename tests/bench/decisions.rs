@@ -1,8 +1,8 @@
 //! How long the controller's state machine takes to decide, without network or disk; and how long a
 //! journal of a million entries takes to read.
 //!
-//! `make bench` runs it, built as the release binary is. Each figure is the median of several runs
-//! and the slowest of them.
+//! `cargo bench --bench decisions` builds it as the release binary is built. Each figure is the
+//! median of several runs and the slowest of them.
 
 #![allow(clippy::unwrap_used)] // a benchmark that cannot go on must say where
 
