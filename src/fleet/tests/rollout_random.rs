@@ -288,18 +288,14 @@ proptest! {
     }
 }
 
-/// 2 s in a release build; this is a check of the order of growth, not of the machine.
+/// How long its decisions take is measured by `tests/bench/decisions.rs`.
 #[test]
-fn a_rollout_to_a_thousand_nodes_takes_moments() {
+fn a_rollout_to_a_thousand_nodes_succeeds() {
     let all = Update {
         max_parallel: Share::Percent(20),
         ..update()
     };
     let mut w = World::rolling(1_000, all);
-    let begun = std::time::Instant::now();
     w.run(200);
-    let took = begun.elapsed();
     assert_eq!(w.phase(), RolloutPhase::Succeeded);
-    println!("1,000 nodes in {took:?}");
-    assert!(took.as_secs() < 60, "{took:?}");
 }
