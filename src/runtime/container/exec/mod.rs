@@ -6,6 +6,7 @@
 //! | [`frames`] | its output out of the connection's bytes |
 //! | [`complaint`] | an engine's words in place of its output |
 //! | [`kill`] | its end, when nobody waits for it any more |
+//! | [`terminal`] | the size of its terminal |
 //!
 //! ```text
 //! create ─► start, which turns the connection into the program's streams ─► exit code by inspect
@@ -23,11 +24,13 @@
 mod complaint;
 mod frames;
 mod kill;
+mod terminal;
 
 use self::{
     complaint::Complaint,
     frames::{CHUNK, Frames},
     kill::Killer,
+    terminal::keep_sized,
 };
 use super::{
     CALL_LIMIT, START_LIMIT, connect,
@@ -39,7 +42,7 @@ use crate::{
     model::{ExecSpec, RuntimeKind, TerminalSize},
     runtime::{ExecFeed, ExecOutput, RuntimeError},
 };
-use bollard::{exec::ResizeExecOptions, models::ExecConfig};
+use bollard::models::ExecConfig;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -47,7 +50,7 @@ use std::{path::Path, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf},
     net::UnixStream,
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{sleep, timeout},
 };
 
@@ -55,8 +58,6 @@ use tokio::{
 const TIMEOUT_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Between two questions whether something that follows at once has happened.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// A terminal that does not take its size within so many questions keeps the one it has.
-const RESIZE_TRIES: u32 = 20;
 
 type Streams = TokioIo<hyper::upgrade::Upgraded>;
 
@@ -241,12 +242,21 @@ async fn feed_all(
     socket: &Path,
     id: &str,
     exec: &ExecSpec,
-    mut write: impl AsyncWrite + Unpin,
+    write: impl AsyncWrite + Unpin,
     feed: Option<mpsc::Receiver<ExecFeed>>,
 ) {
-    if let Some(size) = exec.terminal {
-        resize(socket, id, size).await;
-    }
+    let (size, sizes) = watch::channel(exec.terminal);
+    let sizing = keep_sized(socket, id, sizes);
+    let feeding = feed_each(exec, write, feed, size);
+    tokio::join!(sizing, feeding);
+}
+
+async fn feed_each(
+    exec: &ExecSpec,
+    mut write: impl AsyncWrite + Unpin,
+    feed: Option<mpsc::Receiver<ExecFeed>>,
+    newest: watch::Sender<Option<TerminalSize>>,
+) {
     let mut open = exec.stdin;
     if let Some(mut feed) = feed {
         while let Some(next) = feed.recv().await {
@@ -258,7 +268,7 @@ async fn feed_all(
                     open = false;
                 }
                 ExecFeed::Resize(size) if exec.terminal.is_some() => {
-                    resize(socket, id, size).await;
+                    newest.send_replace(Some(size));
                 }
                 _ => {}
             }
@@ -269,23 +279,6 @@ async fn feed_all(
     }
     // Its half stays: for Podman the program is over when that goes.
     std::future::pending().await
-}
-
-/// A terminal takes its size once it is there, which is a moment after the start.
-async fn resize(socket: &Path, id: &str, size: TerminalSize) {
-    let options = ResizeExecOptions {
-        height: size.rows,
-        width: size.columns,
-    };
-    for _ in 0..RESIZE_TRIES {
-        let Ok(engine) = connect(socket) else { return };
-        match limited(CALL_LIMIT, engine.resize_exec(id, options)).await {
-            Ok(()) => return,
-            Err(Fault::Unreachable(_)) => return,
-            Err(fault) => tracing::debug!(exec = id, ?fault, "terminal not resized yet"),
-        }
-        sleep(ASK_EVERY).await;
-    }
 }
 
 /// Passes on what it writes, until it closes its streams. `Some`: it wrote nothing but what may
