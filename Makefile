@@ -31,6 +31,7 @@ lint: ## Formatting, clippy, rustdoc; shellcheck and cargo-deny where they are i
 
 bench: release ## Measure the static release binary; ARGS="--only NAME" for a part
 	@tests/prepare.sh
+	@if [ -z "$(ARGS)" ]; then cargo bench --locked --bench decisions; fi
 	@tests/suite.sh python3 tests/bench.py --binary target/dist/fleetctl --engines .engines $(ARGS)
 
 release: ## Build the static, stripped binary for x86_64 Linux into target/dist; print its size

@@ -26,7 +26,7 @@ use crate::{
     support::clock,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -322,9 +322,8 @@ impl Core {
             mono_ms: clock::mono_ms(),
             unix_ms: clock::unix_ms(),
         };
-        // What could not be remembered must not be begun: a run would not be counted.
-        let mut forgotten: Option<String> = None;
-        for action in self.supervisor.step(now, input) {
+        let mut actions = VecDeque::from(self.supervisor.step(now, input));
+        while let Some(action) = actions.pop_front() {
             match action {
                 Action::Report => self.said.push(Said::StateChanged),
                 Action::Cancel { operation } => self.engines.give_up(operation),
@@ -334,7 +333,11 @@ impl Core {
                     if let Err(error) = self.keep_memory() {
                         let error = crate::support::chain(&error);
                         warn!(error, "memory cannot be stored");
-                        forgotten = Some(error);
+                        let unstored = self.supervisor.not_remembered(actions.into(), &error);
+                        actions = unstored.go_on.into();
+                        for (operation, why) in unstored.held_back {
+                            self.engines.refuse(operation, why);
+                        }
                     }
                 }
                 Action::Tell {
@@ -360,15 +363,6 @@ impl Core {
                     .probe(probe, runtime, handle, check, timeout_ms),
                 Action::FetchLastOutput { runtime, handle } => {
                     self.engines.fetch_last_output(runtime, handle);
-                }
-                Action::Launch { operation, .. } | Action::Start { operation, .. }
-                    if forgotten.is_some() =>
-                {
-                    let error = forgotten.clone().unwrap_or_default();
-                    self.engines.refuse(
-                        operation,
-                        format!("it is not begun, since that cannot be written down: {error}"),
-                    );
                 }
                 operation => self.engines.carry_out(operation),
             }

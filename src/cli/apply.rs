@@ -29,29 +29,28 @@ const AFTER_FAILURE_MS: u64 = 10_000;
 pub(super) async fn plan(client: &mut Client, args: PlanArgs) -> Result<ExitCode, Failure> {
     // For scripts: 1 says that there are changes, so an error is 2.
     let error = |f: Failure| Failure { code: 2, ..f };
-    let files = files::read(&args.files.files, &args.files.vars).map_err(error)?;
-    let request = ApplyRequest {
-        sources: files.sources,
-        plan: None,
-        prune: args.prune,
-        variables: files.variables,
-        suffix: String::new(),
-    };
+    let format = args.files.output.output;
+    let request = request(args).map_err(error)?;
     let plan: Plan = client.post("/api/v1/plan", &request).await.map_err(error)?;
-    show(args.files.output.output, &plan)?;
+    show(format, &plan)?;
     Ok(ExitCode::from(u8::from(!plan.is_empty())))
 }
 
-pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCode, Failure> {
+/// What is to be planned or applied.
+fn request(args: PlanArgs) -> Result<ApplyRequest, Failure> {
     let files = files::read(&args.files.files, &args.files.vars)?;
-    let mut request = ApplyRequest {
+    Ok(ApplyRequest {
         sources: files.sources,
         plan: None,
         prune: args.prune,
         variables: files.variables,
         suffix: args.as_suffix.unwrap_or_default(),
-    };
-    let format = args.files.output.output;
+    })
+}
+
+pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCode, Failure> {
+    let format = args.what.files.output.output;
+    let mut request = request(args.what)?;
     if !args.yes {
         let plan: Plan = client.post("/api/v1/plan", &request).await?;
         show(format, &plan)?;
@@ -73,6 +72,9 @@ pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCo
         show(format, &plan)?;
     }
     let Some(before) = before else {
+        let replaced = plan.changed.iter().filter(|w| w.replaces);
+        let replaced: Vec<Name> = replaced.map(|w| w.workload.clone()).collect();
+        rollout::tell_begun(client, &replaced).await;
         return Ok(ExitCode::SUCCESS);
     };
     tokio::select! {
@@ -214,6 +216,9 @@ fn text(plan: &Plan, wide: bool) -> String {
     let mut out = String::new();
     for w in &plan.added {
         let _ = writeln!(out, "+ {} {}", w.workload, w.version);
+        if let Some(how) = &w.rollout {
+            let _ = writeln!(out, "    rollout: {how}");
+        }
         places(&mut out, w, wide);
     }
     for w in &plan.changed {
@@ -242,6 +247,9 @@ fn text(plan: &Plan, wide: bool) -> String {
     if !plan.unchanged.is_empty() {
         let names: Vec<&str> = plan.unchanged.iter().map(Name::as_str).collect();
         let _ = writeln!(out, "= {} unchanged: {}", names.len(), names.join(", "));
+    }
+    for (name, how) in &plan.under_way {
+        let _ = writeln!(out, "    {name}: {}", output::visible(how));
     }
     out
 }

@@ -218,7 +218,9 @@ fn verdict(report: &Report, done: bool) -> Option<String> {
         ));
     }
     match (*total, *failed, *skipped) {
-        (0, ..) => Some("there is no such node: nothing was sent".into()),
+        (0, ..) => {
+            Some("there is no such node, or none that has all of `-l`: nothing was sent".into())
+        }
         (_, 0, 0) => None,
         (_, _, 0) => Some(format!("{failed} of {total} failed")),
         _ => Some(format!(
@@ -230,7 +232,7 @@ fn verdict(report: &Report, done: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::OutputArgs;
+    use crate::cli::args::{OutputArgs, Unasked};
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -239,6 +241,7 @@ mod tests {
     fn order(node: Option<&str>, label: Option<&str>) -> OrderArgs {
         OrderArgs {
             node: node.map(name),
+            unasked: Unasked::default(),
             many: ManyArgs {
                 labels: label.map(str::to_owned).into_iter().collect(),
                 ..ManyArgs::default()

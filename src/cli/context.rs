@@ -227,7 +227,7 @@ pub(super) fn run(verb: ContextVerb) -> Result<ExitCode, Failure> {
             }
             contexts.current = name;
         }
-        ContextVerb::Rm { name } => {
+        ContextVerb::Rm { name, .. } => {
             if contexts.context.remove(&name).is_none() {
                 return Err(unknown(&contexts, &name));
             }

@@ -4,6 +4,8 @@ use super::{
     Failure,
     args::{InstanceVerb, MigrateArgs},
     client::Client,
+    drain::SAY_AGAIN,
+    output,
 };
 use crate::{
     fleet::InstanceView,
@@ -16,7 +18,7 @@ use std::{
 };
 
 /// Between two looks at the instances.
-const LOOK: Duration = Duration::from_millis(250);
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) async fn run(client: &mut Client, verb: InstanceVerb) -> Result<ExitCode, Failure> {
     let InstanceVerb::Migrate(args) = verb;
@@ -27,6 +29,7 @@ pub(super) async fn run(client: &mut Client, verb: InstanceVerb) -> Result<ExitC
         force,
         wait,
         timeout,
+        ..
     } = args;
     let request = MigrateRequest {
         workload: workload.clone(),
@@ -41,6 +44,7 @@ pub(super) async fn run(client: &mut Client, verb: InstanceVerb) -> Result<ExitC
         return Ok(ExitCode::SUCCESS);
     }
     let deadline = Instant::now() + Duration::from_millis(timeout);
+    let mut said = Instant::now();
     loop {
         let mut all: Vec<InstanceView> = client.get("/api/v1/instances").await?;
         all.retain(|i| i.workload == workload);
@@ -55,10 +59,16 @@ pub(super) async fn run(client: &mut Client, verb: InstanceVerb) -> Result<ExitC
                      tells why"
                 )));
             }
-            Standing::UnderWay(_) if Instant::now() < deadline => {}
+            Standing::UnderWay(how) if Instant::now() < deadline => {
+                if said.elapsed() >= SAY_AGAIN {
+                    eprintln!("{workload}: {}", output::visible(&how));
+                    said = Instant::now();
+                }
+            }
             Standing::UnderWay(how) => {
                 return Err(Failure::new(format!(
-                    "{workload} is not on {to} alone yet ({how}); the move goes on"
+                    "{workload} is not on {to} alone yet ({}); the move goes on",
+                    output::visible(&how)
                 )));
             }
         }
@@ -66,22 +76,31 @@ pub(super) async fn run(client: &mut Client, verb: InstanceVerb) -> Result<ExitC
     }
 }
 
+/// How a move stands.
 #[derive(Debug, PartialEq)]
-enum Standing {
+pub(super) enum Standing {
     Done,
     Undone,
-    /// How the new one stands.
+    /// What it waits for.
     UnderWay(String),
 }
 
 /// By the instances of the workload that there are.
-fn standing(instances: &[InstanceView], from: &Name, to: &Name) -> Standing {
+pub(super) fn standing(instances: &[InstanceView], from: &Name, to: &Name) -> Standing {
     let on = |node: &Name| instances.iter().find(|i| i.node.as_ref() == Some(node));
     // What is on a node that cannot be heard, nobody can look at.
     let old = on(from).filter(|i| i.state != InstanceState::Unknown);
     match (old, on(to)) {
         (None, Some(new)) if new.state.is_well() && new.up_to_date => Standing::Done,
-        (_, Some(new)) => Standing::UnderWay(format!("there it is {}", new.state)),
+        (
+            _,
+            Some(InstanceView {
+                moving: Some(moving),
+                ..
+            }),
+        ) => Standing::UnderWay(moving.clone()),
+        (Some(old), Some(_)) => Standing::UnderWay(format!("it is {} on {from} still", old.state)),
+        (None, Some(new)) => Standing::UnderWay(format!("there it is {}", new.state)),
         (Some(_), None) => Standing::Undone,
         (None, None) => Standing::UnderWay("it is on neither".into()),
     }
@@ -107,6 +126,10 @@ mod tests {
         let look = |all: &[InstanceView]| standing(all, &name("a"), &name("b"));
         let (old, new) = (instance("a", Running), instance("b", Running));
         let under_way = |s: Standing| matches!(s, Standing::UnderWay(_));
+        let waits = "it comes from a: it is not healthy on b yet (pulling)".to_owned();
+        let mut said = instance("b", Pulling);
+        said.moving = Some(waits.clone());
+        assert_eq!(look(&[old.clone(), said]), Standing::UnderWay(waits));
         assert!(under_way(look(&[old.clone(), instance("b", Pulling)])));
         assert!(under_way(look(&[old.clone(), new.clone()])));
         assert!(under_way(look(&[])));

@@ -76,7 +76,7 @@ fn reason(i: &InstanceView) -> String {
             let why = t.reason.as_ref().map(|why| format!(": {why}"));
             format!("{} failed here{}", t.version, why.unwrap_or_default())
         }
-        _ => String::new(),
+        _ => i.moving.clone().unwrap_or_default(),
     }
 }
 

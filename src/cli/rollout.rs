@@ -75,6 +75,7 @@ pub(super) async fn rollback(client: &mut Client, args: RollbackArgs) -> Result<
         to,
         wait,
         timeout,
+        ..
     } = args;
     let before = Before::look(client).await?;
     let path = format!("/api/v1/workloads/{workload}/rollback");
@@ -118,6 +119,28 @@ impl Before {
     fn concerns(&self, view: &RolloutView) -> bool {
         view.active || self.0.get(&view.workload) != Some(&view.rollout.to)
     }
+}
+
+/// Says on stderr which rollouts of `workloads` are under way, and how they are followed. The change
+/// is made already: where it cannot be found out, nothing is said.
+pub(super) async fn tell_begun(client: &mut Client, workloads: &[Name]) {
+    if workloads.is_empty() {
+        return;
+    }
+    let all: Result<Vec<RolloutView>, _> = client.list("/api/v1/rollouts?active=true").await;
+    for view in all.unwrap_or_default() {
+        if workloads.contains(&view.workload) {
+            eprintln!("{}", begun_text(&view));
+        }
+    }
+}
+
+fn begun_text(view: &RolloutView) -> String {
+    let name = &view.workload;
+    format!(
+        "rollout begun: {}; follow it by `fleetctl rollout show {name}`",
+        line(view)
+    )
 }
 
 /// How rollouts ended that were followed.
@@ -205,6 +228,7 @@ pub(super) fn line(view: &RolloutView) -> String {
         (what, reason) => format!("{what}: {reason}"),
     };
     let text = match r.phase {
+        phase if phase.is_active() && r.paused && r.verdict.is_some() => said("held"),
         phase if phase.is_active() && r.paused => said("paused"),
         RolloutPhase::Canary | RolloutPhase::Rolling if view.changing > 0 => {
             let who = match r.phase {
@@ -275,10 +299,34 @@ fn verdict_text(view: &RolloutView, verdict: &Verdict) -> String {
 
 fn phase(view: &RolloutView) -> String {
     let text = phase_text(view.rollout.phase);
-    if view.rollout.paused && view.active {
-        format!("{text} (paused)")
-    } else {
-        text.to_owned()
+    if !view.rollout.paused || !view.active {
+        return text.to_owned();
+    }
+    match &view.rollout.verdict {
+        Some(Verdict {
+            node: Some(node), ..
+        }) => format!("{text} (held: it failed on {node})"),
+        Some(_) => format!("{text} (held: it failed)"),
+        None => format!("{text} (paused)"),
+    }
+}
+
+/// How a node stands.
+fn step_text(phase: RolloutPhase, state: StepState) -> &'static str {
+    match (state, phase) {
+        (StepState::Waiting, RolloutPhase::RollingBack) => "waits for its turn to go back",
+        (StepState::Waiting, RolloutPhase::RolledBack) => "not heard, goes back when it is",
+        (StepState::Waiting, RolloutPhase::Succeeded) => "follows when it can be heard",
+        (StepState::Waiting, phase) if !phase.is_active() => "left as it was",
+        (StepState::Waiting, _) => "waits for its turn",
+        (StepState::Changing, _) => "changing",
+        (StepState::Healthy, _) => "healthy",
+        (StepState::Failed, phase) if phase.is_back() => "not healthy on the old version",
+        (StepState::Failed, _) => "failed",
+        (StepState::Returning, RolloutPhase::RolledBack) => "told to go back, not heard since",
+        (StepState::Returning, _) => "goes back",
+        (StepState::Returned, _) => "has the old version again",
+        (StepState::Unchanged, _) => "unchanged",
     }
 }
 
@@ -318,20 +366,14 @@ fn row(view: &RolloutView, wide: bool) -> Vec<String> {
 
 fn fields(view: &RolloutView) -> Vec<(&'static str, String)> {
     let r = &view.rollout;
-    let state = |s: StepState| match s {
-        StepState::Waiting => "waits for its turn",
-        StepState::Changing => "changing",
-        StepState::Healthy => "healthy",
-        StepState::Failed => "failed",
-        StepState::Returned => "has the old version again",
-    };
     let nodes: Vec<String> = r
         .steps
         .iter()
         .map(|(node, step)| {
             let since = step.healthy_since_ms.or(step.switched_ms);
             let since = since.map(|ms| format!(", for {}", output::ago(ms)));
-            format!("{node}: {}{}", state(step.state), since.unwrap_or_default())
+            let state = step_text(r.phase, step.state);
+            format!("{node}: {state}{}", since.unwrap_or_default())
         })
         .collect();
     let verdict = r.verdict.as_ref().map(|v| verdict_text(view, v));
@@ -380,7 +422,9 @@ mod tests {
             changing: count(StepState::Changing),
             healthy: count(StepState::Healthy),
             failed: count(StepState::Failed),
+            returning: count(StepState::Returning),
             returned: count(StepState::Returned),
+            unchanged: count(StepState::Unchanged),
             rollout: serde_json::from_value(rollout).unwrap(),
         }
     }
@@ -426,7 +470,39 @@ mod tests {
             reason: "it exited with 1".into(),
             last_output: vec!["no \u{1b}luck".into()],
             at_ms: 0,
+            guessed: false,
         }
+    }
+
+    #[test]
+    fn an_apply_says_that_a_rollout_has_begun_and_how_it_is_followed() {
+        let view = view(RolloutPhase::Canary, &[StepState::Changing]);
+        assert_eq!(
+            begun_text(&view),
+            "rollout begun: web 2: canaries, 0 of 1 healthy, pi-0 changing; follow it by \
+             `fleetctl rollout show web`"
+        );
+    }
+
+    #[test]
+    fn what_is_held_says_that_it_failed_and_where() {
+        let mut held = view(RolloutPhase::Canary, &[StepState::Failed]);
+        held.rollout.paused = true;
+        assert_eq!(phase(&held), "canary (paused)");
+        held.rollout.verdict = Some(verdict());
+        assert_eq!(phase(&held), "canary (held: it failed on pi-0)");
+        held.rollout.reason = "it failed on pi-0".into();
+        assert_eq!(line(&held), "web 2: held: it failed on pi-0");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_turn_that_will_not_come() {
+        use RolloutPhase::{Aborted, RolledBack, Rolling, RollingBack};
+        let waiting = |phase| step_text(phase, StepState::Waiting);
+        assert_eq!(waiting(Rolling), "waits for its turn");
+        assert_eq!(waiting(RollingBack), "waits for its turn to go back");
+        assert_eq!(waiting(RolledBack), "not heard, goes back when it is");
+        assert_eq!(waiting(Aborted), "left as it was");
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(super) async fn run(client: &mut Client, verb: TokenVerb) -> Result<(), Fail
                 ]
             })
         }
-        TokenVerb::Revoke { id } => {
+        TokenVerb::Revoke { id, .. } => {
             let path = format!("/api/v1/tokens/{}", super::client::path_word(&id)?);
             client.order(Method::DELETE, &path, None::<&()>).await
         }

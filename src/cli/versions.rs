@@ -40,6 +40,9 @@ struct Line<'a> {
     wanted: bool,
     /// Each with a mark where it cannot be heard.
     nodes: Vec<String>,
+    /// Why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
 fn lines(view: &VersionsView) -> Vec<Line<'_>> {
@@ -58,6 +61,7 @@ fn lines(view: &VersionsView) -> Vec<Line<'_>> {
             version: &r.version,
             wanted: r.wanted,
             nodes: running(r),
+            reason: r.reason.as_deref(),
         })
         .collect();
     // A workload that runs nowhere is shown with the version that is to run.
@@ -73,6 +77,7 @@ fn lines(view: &VersionsView) -> Vec<Line<'_>> {
                     version: &view.wanted,
                     wanted: true,
                     nodes,
+                    reason: None,
                 },
             ),
         }
@@ -86,6 +91,11 @@ fn row(line: &Line<'_>, wide: bool) -> Vec<String> {
     let mut nodes = line.nodes[..line.nodes.len() - more].join(", ");
     if more > 0 {
         let _ = write!(nodes, " and {more} more");
+    }
+    if line.nodes.is_empty()
+        && let Some(why) = line.reason
+    {
+        nodes = format!("none: {}", output::short(why, if wide { 200 } else { 80 }));
     }
     vec![
         line.workload.to_string(),
@@ -132,6 +142,7 @@ fn verdict(verdict: RevisionVerdict) -> &'static str {
         RevisionVerdict::Untried => "untried",
         RevisionVerdict::Good => "good",
         RevisionVerdict::Bad => "bad",
+        RevisionVerdict::TakenBack => "taken back",
     }
 }
 
@@ -177,12 +188,37 @@ mod tests {
                 wanted: false,
                 nodes: vec![name("a"), name("b")],
                 unheard: vec![name("b")],
+                reason: None,
             }],
             unknown: vec![name("c")],
         };
         let rows: Vec<Vec<String>> = lines(&view).iter().map(|l| row(l, false)).collect();
         assert_eq!(rows[0], ["web", "2", "1", "yes", "c (said nothing yet)"]);
         assert_eq!(rows[1], ["web", "1", "2", "no", "a, b (not heard)"]);
+    }
+
+    #[test]
+    fn a_wanted_version_that_runs_nowhere_is_shown_with_the_reason() {
+        let mut view = VersionsView {
+            workload: name("web"),
+            wanted: "2".into(),
+            revision: 2,
+            nodes: 1,
+            running: vec![RunningVersion {
+                version: "2".into(),
+                wanted: true,
+                nodes: Vec::new(),
+                unheard: Vec::new(),
+                reason: Some("it is held".into()),
+            }],
+            unknown: Vec::new(),
+        };
+        let rows = |view: &VersionsView| -> Vec<Vec<String>> {
+            lines(view).iter().map(|l| row(l, false)).collect()
+        };
+        assert_eq!(rows(&view), [["web", "2", "0", "yes", "none: it is held"]]);
+        view.unknown = vec![name("c")];
+        assert_eq!(rows(&view)[0][4], "c (said nothing yet)");
     }
 
     #[test]
@@ -193,6 +229,7 @@ mod tests {
             version: "1",
             wanted: true,
             nodes: (0..9).map(|i| format!("pi-{i}")).collect(),
+            reason: None,
         };
         assert!(row(&line, false)[4].ends_with("pi-4 and 4 more"));
         assert!(row(&line, true)[4].ends_with("pi-8"));

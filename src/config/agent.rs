@@ -23,6 +23,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The longest wait before the broker is tried again, unless written: half of the time that a
+/// controller waits after its start before it calls a node silent (`start_grace`), so that every
+/// node is heard again before that.
+pub const DEFAULT_RECONNECT_MAX_MS: u64 = 15_000;
+
 /// What an agent needs to know, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentConfig {
@@ -43,7 +48,8 @@ pub struct AgentConfig {
     pub registry_config: Option<PathBuf>,
     /// `parallel_pulls`: images that are fetched at the same time.
     pub parallel_pulls: u32,
-    /// `reconnect_max`: the longest wait before the broker is tried again, milliseconds.
+    /// `reconnect_max`: the longest wait before the broker is tried again, milliseconds. Below the
+    /// `start_grace` of the controllers, or its nodes look silent after a restart of theirs.
     pub reconnect_max_ms: u64,
     /// `processes`: native processes may run on this node.
     pub processes: bool,
@@ -231,7 +237,7 @@ impl AgentConfig {
         let reconnect_max_ms = s.duration_ms(
             "reconnect_max",
             given.reconnect_max,
-            60_000,
+            DEFAULT_RECONNECT_MAX_MS,
             1_000..=3_600_000,
         );
         let processes = s.bool("processes", given.processes, true);

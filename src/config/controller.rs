@@ -61,6 +61,7 @@ pub struct ControllerConfig {
     /// `lost_after`: offline for so long, what may move is placed elsewhere, milliseconds; 0: never.
     pub lost_after_ms: u64,
     /// `start_grace`: how long after its start the controller calls nobody silent, milliseconds.
+    /// Longer than the agents' `reconnect_max`, or it gives up those that are on their way.
     pub start_grace_ms: u64,
     /// `command_timeout`: how long a command waits for its result, milliseconds.
     pub command_timeout_ms: u64,

@@ -21,7 +21,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 
-pub use agent::{AgentConfig, AgentOverrides, EngineSocket, parse_label};
+pub use agent::{AgentConfig, AgentOverrides, DEFAULT_RECONNECT_MAX_MS, EngineSocket, parse_label};
 pub use broker::{BrokerConfig, BrokerOverrides};
 pub use common::{Common, CommonOverrides, LogFormat, parse_log, parse_topic_prefix};
 pub use controller::{ControllerConfig, ControllerOverrides};

@@ -3,7 +3,6 @@
 use crate::{
     fleet::{AutoRebalance, RebalanceBounds},
     manifest::{
-        Flaw,
         quantity::duration_text,
         render::{line, quote},
         table::Table,
@@ -24,51 +23,21 @@ pub(super) fn read(mut table: Table<'_>) -> Option<AutoRebalance> {
         return None;
     }
     let enabled = table.bool("enabled").unwrap_or(true);
-    let interval_ms = table.duration_ms("interval").unwrap_or(DEFAULT_INTERVAL_MS);
-    if !INTERVAL.contains(&interval_ms) {
-        let (low, high) = (
-            duration_text(*INTERVAL.start()),
-            duration_text(*INTERVAL.end()),
-        );
-        let flaw = Flaw::new(format!("`interval` must be from {low} to {high}"));
-        table.refuse("interval", flaw);
-    }
+    let interval_ms = table.ms_within("interval", INTERVAL);
     let default = RebalanceBounds::default();
-    let threshold = count(&mut table, "threshold", default.threshold.into(), 1..=100);
+    let threshold = table.count_within("threshold", 1..=100);
+    let mut moves = |key, default| table.count_within(key, 1..=1_000).unwrap_or(default);
     let bounds = RebalanceBounds {
-        threshold: u8::try_from(threshold).unwrap_or(default.threshold),
-        max_moves: count(&mut table, "max_moves", default.max_moves, 1..=1_000),
-        max_per_workload: count(
-            &mut table,
-            "max_per_workload",
-            default.max_per_workload,
-            1..=1_000,
-        ),
+        max_moves: moves("max_moves", default.max_moves),
+        max_per_workload: moves("max_per_workload", default.max_per_workload),
+        threshold: threshold
+            .and_then(|percent| u8::try_from(percent).ok())
+            .unwrap_or(default.threshold),
     };
     table.finish();
     enabled.then_some(AutoRebalance {
-        interval_ms,
+        interval_ms: interval_ms.unwrap_or(DEFAULT_INTERVAL_MS),
         bounds,
-    })
-}
-
-fn count(
-    table: &mut Table<'_>,
-    key: &'static str,
-    default: u32,
-    bounds: RangeInclusive<u32>,
-) -> u32 {
-    let Some(written) = table.integer(key) else {
-        return default;
-    };
-    let fits = u32::try_from(written).ok().filter(|n| bounds.contains(n));
-    fits.unwrap_or_else(|| {
-        let (low, high) = (bounds.start(), bounds.end());
-        table.refuse(
-            key,
-            Flaw::new(format!("`{key}` must be from {low} to {high}")),
-        );
-        default
     })
 }
 
@@ -91,22 +60,13 @@ pub(super) fn render(auto: Option<&AutoRebalance>, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::{ControllerConfig, ControllerOverrides, Surroundings},
+        config::{ControllerConfig, tests::controller},
         fleet::{AutoRebalance, FleetConfig, RebalanceBounds},
-        manifest::{Problems, Source},
+        manifest::Problems,
     };
 
     fn read(text: &str) -> Result<ControllerConfig, Problems> {
-        let given = ControllerOverrides {
-            embed_broker: Some(true),
-            ..ControllerOverrides::default()
-        };
-        let around = Surroundings {
-            root: true,
-            ..Surroundings::default()
-        };
-        let text = format!("[controller]\n{text}");
-        ControllerConfig::resolve(Some(&Source::new("c.toml", text)), &given, &around)
+        controller(&format!("[controller]\n{text}"))
     }
 
     #[test]
@@ -132,7 +92,7 @@ mod tests {
         };
         assert_eq!(config.fleet_config(), expected);
         let again = config.render();
-        let again = read(again.trim_start_matches("[controller]\n"));
+        let again = controller(&again);
         assert_eq!(again.unwrap_or_else(|p| panic!("{p}")), config);
     }
 

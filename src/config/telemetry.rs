@@ -11,7 +11,7 @@ use crate::{
     },
     model::{LogShipping, Metric, MetricConfig},
 };
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::collections::BTreeMap;
 
 /// The tables of the metrics; one that is written is on, unless it says otherwise.
 pub(super) fn read_metrics(mut all: Table<'_>) -> BTreeMap<Metric, MetricConfig> {
@@ -30,7 +30,9 @@ fn read_metric(mut table: Table<'_>) -> MetricConfig {
     let default = MetricConfig::default();
     let config = MetricConfig {
         enabled: table.bool("enabled").unwrap_or(default.enabled),
-        interval_ms: interval(&mut table, default.interval_ms, &TELEMETRY_BOUNDS),
+        interval_ms: table
+            .ms_within("interval", TELEMETRY_BOUNDS)
+            .unwrap_or(default.interval_ms),
         change_threshold: table
             .number("change_threshold")
             .unwrap_or(default.change_threshold),
@@ -52,20 +54,12 @@ pub(super) fn read_shipping(mut table: Table<'_>) -> LogShipping {
     }
     let config = LogShipping {
         enabled: table.bool("enabled").unwrap_or(true),
-        interval_ms: interval(&mut table, default.interval_ms, &SHIPPING_BOUNDS),
+        interval_ms: table
+            .ms_within("interval", SHIPPING_BOUNDS)
+            .unwrap_or(default.interval_ms),
     };
     table.finish();
     config
-}
-
-fn interval(table: &mut Table<'_>, default: u64, bounds: &RangeInclusive<u64>) -> u64 {
-    let ms = table.duration_ms("interval").unwrap_or(default);
-    if !bounds.contains(&ms) {
-        let (low, high) = (duration_text(*bounds.start()), duration_text(*bounds.end()));
-        let flaw = Flaw::new(format!("`interval` must be from {low} to {high}"));
-        table.refuse("interval", flaw);
-    }
-    ms
 }
 
 /// The tables as they are read; nothing where everything is off, as it is by default.
@@ -98,22 +92,13 @@ pub(super) fn render(
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::{ControllerConfig, ControllerOverrides, Surroundings},
-        manifest::{Problems, Source},
+        config::{ControllerConfig, tests::controller},
+        manifest::Problems,
         model::{LogShipping, Metric, NodeConfig},
     };
 
     fn read(text: &str) -> Result<ControllerConfig, Problems> {
-        let given = ControllerOverrides {
-            embed_broker: Some(true),
-            ..ControllerOverrides::default()
-        };
-        let around = Surroundings {
-            root: true,
-            ..Surroundings::default()
-        };
-        let text = format!("[controller]\n{text}");
-        ControllerConfig::resolve(Some(&Source::new("c.toml", text)), &given, &around)
+        controller(&format!("[controller]\n{text}"))
     }
 
     #[test]
@@ -157,7 +142,7 @@ mod tests {
         };
         assert_eq!(nodes.logs, shipping);
         let text = config.render();
-        let again = read(text.trim_start_matches("[controller]\n"));
+        let again = controller(&text);
         assert_eq!(again.unwrap_or_else(|p| panic!("{p}\n{text}")), config);
     }
 

@@ -18,7 +18,7 @@ fn embedded() -> ControllerOverrides {
     }
 }
 
-fn controller(text: &str) -> Result<ControllerConfig, Problems> {
+pub(super) fn controller(text: &str) -> Result<ControllerConfig, Problems> {
     ControllerConfig::resolve(Some(&Source::new("c.toml", text)), &embedded(), &around())
 }
 
@@ -96,6 +96,14 @@ fn the_shipped_files_show_the_defaults() {
         default
     );
     assert_eq!(keys(&uncommented), keys(&default.render()));
+}
+
+/// Else its nodes would look silent after every restart of a controller.
+#[test]
+fn agents_come_back_before_a_controller_that_has_started_gives_them_up() {
+    let agent = AgentConfig::resolve(None, &AgentOverrides::default(), &around()).unwrap();
+    let controller = ControllerConfig::resolve(None, &embedded(), &around()).unwrap();
+    assert!(agent.reconnect_max_ms * 2 <= controller.start_grace_ms);
 }
 
 #[test]

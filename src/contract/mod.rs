@@ -125,6 +125,18 @@
 //! ([`crate::model::Unmanaged`]), each with the workload that would take it over. Those with the label
 //! `fleetctl.discover=true` are also in `state` as `discovered`, without the workload.
 //!
+//! ## Nodes that speak HTTP
+//!
+//! A machine that cannot speak MQTT takes part by the API of the controller alone, below
+//! `/api/v1/cluster/containers` (its OpenAPI is at `/api/v1/openapi.json`): an operator registers it
+//! once and gets a token for it; the node sends a heartbeat with everything that it has every
+//! `heartbeat_interval_ms`, and leaves. None of the topics above is used. A heartbeat that tells an
+//! older generation is answered with the assignment, signed as the envelope says, under the topic
+//! `assignment/{node}` that the answer names: it verifies as a retained message would. Who judges a
+//! guarded change for himself says so as `trial` of the instance, in the same form as in [`State`];
+//! who does not is judged by the health that he tells. Commands, logs, programs beside instances and
+//! telemetry are not to be had of such a node.
+//!
 //! ## Telemetry
 //!
 //! `cfg` names the metrics ([`crate::model::Metric`]) that are on, each with its interval and the

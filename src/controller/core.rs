@@ -104,10 +104,9 @@ impl Core<'_> {
         now >= self.start_grace_ms || self.presence.all_heard(fleet)
     }
 
-    fn keep_unsaved(&mut self, entries: impl Iterator<Item = Entry>) {
-        for Entry { by, change, .. } in entries {
+    fn keep_unsaved(&mut self, said: impl Iterator<Item = Change>) {
+        for change in said {
             let key = match &change {
-                _ if by.is_some() => continue,
                 Change::NodePresenceChanged { node, .. } => (node.to_string(), 0),
                 Change::NodeDescribed { node, .. } => (node.to_string(), 1),
                 Change::StateReported { node, .. } => (node.to_string(), 2),
@@ -152,6 +151,8 @@ impl Core<'_> {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let mut entries: Vec<Entry> = Vec::new();
+        // As they were said, what the journal keeps in another form.
+        let mut told: Vec<Change> = Vec::new();
         let mut effects: Vec<Effect> = Vec::new();
         let mut answers: Vec<Answer> = Vec::new();
         let mut audits = Vec::new();
@@ -159,8 +160,12 @@ impl Core<'_> {
         let (now, wall) = (self.now(), clock::unix_ms());
         let at_ms = self.time.tick(now, wall);
         let mut apply = |fleet: &mut Fleet, by, change| -> Result<(), Refusal> {
-            let entry = Entry { at_ms, by, change };
+            let kept = fleet.kept_as(&change);
+            let mut entry = Entry { at_ms, by, change };
             effects.extend(fleet.apply(&entry)?);
+            if let Some(kept) = kept {
+                told.push(std::mem::replace(&mut entry.change, kept));
+            }
             entries.push(entry);
             Ok(())
         };
@@ -222,7 +227,8 @@ impl Core<'_> {
                 Err(error) => error!(%error, "journal cannot be read either"),
             }
             effects.clear();
-            self.keep_unsaved(entries.drain(..));
+            let entries = entries.drain(..).filter(|e| e.by.is_none());
+            self.keep_unsaved(entries.map(|e| e.change).chain(told));
             for (_, result) in answers.iter_mut().filter(|(_, result)| result.is_ok()) {
                 *result = Err(AskError::NotDurable(message.clone()));
             }

@@ -100,6 +100,18 @@ pub(super) fn state(state: &mut State) {
         }
         i.last_output.truncate(10);
         i.last_output.iter_mut().for_each(|l| clean(l, 256));
+        if let Some(trial) = &mut i.trial {
+            clean(&mut trial.spec_hash, 64);
+            clean(&mut trial.version, 128);
+            if let Some(reason) = &mut trial.reason {
+                clean(reason, 512);
+            }
+            trial.last_output.truncate(10);
+            trial.last_output.iter_mut().for_each(|l| clean(l, 256));
+        }
+        if let Some(fetched) = &mut i.fetched {
+            clean(fetched, 64);
+        }
         i.warnings.truncate(8);
         i.warnings.iter_mut().for_each(|w| clean(w, 512));
     }
@@ -108,6 +120,25 @@ pub(super) fn state(state: &mut State) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_node_says_of_a_trial_is_bounded_too() {
+        let said = serde_json::json!({"generation": 1, "engines": [], "instances": [{
+            "workload": "web", "version": "1", "spec_hash": "a", "state": "running",
+            "runtime": "docker", "restarts": 0, "since_ms": 1, "fetched": "f".repeat(999),
+            "trial": {"spec_hash": "s".repeat(999), "version": "2\u{1b}[2J", "state": "failed",
+                      "reason": "r".repeat(9_999), "last_output": vec!["l".repeat(999); 99]}}]});
+        let mut told: State = serde_json::from_value(said).unwrap();
+        state(&mut told);
+        let trial = told.instances[0].trial.as_ref().unwrap();
+        assert_eq!(
+            (trial.spec_hash.len(), trial.version.as_str()),
+            (64, "2 [2J")
+        );
+        assert_eq!(trial.reason.as_ref().unwrap().len(), 512);
+        assert_eq!(trial.last_output, vec!["l".repeat(256); 10]);
+        assert_eq!(told.instances[0].fetched.as_ref().unwrap().len(), 64);
+    }
 
     #[test]
     fn nothing_drives_a_terminal_and_nothing_is_endless() {

@@ -3,6 +3,7 @@
 use super::{
     Actor, Approval, Change, Effect, Entry, Fleet, NodeRecord, Refusal, WorkloadRecord,
     event::emit,
+    report::Difference,
     rollout::{Doer, News, check_windows, take_spec},
 };
 use crate::model::{Assignment, Desired, Name, UnixMs, Workload};
@@ -69,6 +70,23 @@ impl Fleet {
                 engines,
             } => {
                 let mut effects = self.report(node, *generation, instances, engines, at)?;
+                effects.extend(self.advance_on(node, at));
+                effects
+            }
+            Change::StateChanged {
+                node,
+                generation,
+                changed,
+                gone,
+                engines,
+            } => {
+                let difference = Difference {
+                    generation: *generation,
+                    changed: changed.iter().collect(),
+                    gone: gone.clone(),
+                    engines: engines.as_deref(),
+                };
+                let mut effects = self.take_difference(node, &difference, at)?;
                 effects.extend(self.advance_on(node, at));
                 effects
             }
@@ -149,7 +167,7 @@ impl Fleet {
             .get(node)
             .filter(|n| n.approval == Approval::Approved)?;
         let (node, _) = self.nodes.get_key_value(node)?;
-        let mut room = self.room_for_guards(record);
+        let mut room = self.room_for_guards(node, record);
         let assigned = |name: &Name| {
             let w = self.workloads.get(name)?;
             (!w.held_back_on(node.as_str())).then(|| w.told(node, record, &mut room))

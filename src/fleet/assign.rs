@@ -115,6 +115,9 @@ impl Fleet {
                 w.reasons.insert(node.clone(), reason);
             }
             let moved = if placed {
+                if !w.placed.contains(node) {
+                    w.take_in(node);
+                }
                 w.placed.insert(node.clone())
             } else {
                 w.at.remove(node);
@@ -125,6 +128,9 @@ impl Fleet {
                 continue;
             };
             if placed {
+                if w.goes_on() {
+                    self.active.insert(name.clone());
+                }
                 n.placed.insert(name);
             } else {
                 n.placed.remove(&name);
@@ -140,11 +146,15 @@ impl Fleet {
         let mut all = BTreeSet::new();
         let mut next = nodes.clone();
         for _ in 0..MAX_ROUNDS {
+            // Before the index: most reports touch nothing, and it may stay as it is for them.
+            if next.is_empty() {
+                break;
+            }
             self.freshen();
             let index = &self.index;
             let idle =
                 index.waiting.is_empty() && index.every.is_empty() && index.together.is_empty();
-            if next.is_empty() || idle {
+            if idle {
                 break;
             }
             let mut touched = BTreeSet::new();
@@ -208,7 +218,9 @@ impl Fleet {
             .cloned()
             .collect();
         for node in &differ {
-            if !placed.contains(node) {
+            if placed.contains(node) {
+                record.take_in(node);
+            } else {
                 record.at.remove(node);
                 record.on_trial.remove(node);
             }
@@ -224,6 +236,9 @@ impl Fleet {
         record.missing = decision.missing;
         record.reasons = decision.reasons;
         record.last_chosen = decision.last.or(record.last_chosen.take());
+        if record.goes_on() {
+            self.active.insert(name.clone());
+        }
         differ
     }
 

@@ -88,6 +88,18 @@ pub enum Change {
         instances: Vec<ObservedInstance>,
         engines: Vec<EngineFact>,
     },
+    /// The same, as the journal keeps it: only what differs from what was known of the node
+    /// ([`super::Fleet::kept_as`]).
+    StateChanged {
+        node: Name,
+        generation: u64,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changed: Vec<ObservedInstance>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gone: Vec<Name>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        engines: Option<Vec<EngineFact>>,
+    },
     /// Somebody applied manifests, and perhaps took away what is not in them.
     WorkloadsApplied {
         workloads: Vec<Workload>,
@@ -268,7 +280,9 @@ impl Change {
             }
             Change::NodeDescribed { node, .. } => format!("described node {node}"),
             Change::NodePresenceChanged { node, presence, .. } => format!("{node} is {presence}"),
-            Change::StateReported { node, .. } => format!("state of node {node}"),
+            Change::StateReported { node, .. } | Change::StateChanged { node, .. } => {
+                format!("state of node {node}")
+            }
             Change::WorkloadsApplied { workloads, removed } => {
                 let all: Vec<String> = workloads
                     .iter()

@@ -1,15 +1,13 @@
-//! Changes to nodes: who takes part, what a node is, what it reports.
+//! Changes to nodes: who takes part, and what a node is.
 
 use super::{Approval, Effect, Fleet, NodeRecord, Refusal, event::emit};
 use crate::{
-    contract::{MAX_INSTANCES, Seq},
-    model::{EngineFact, Name, NodeFacts, ObservedInstance, Presence, UnixMs},
+    contract::Seq,
+    model::{Name, NodeFacts, Presence, UnixMs},
     planted::{self, Bug},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Generations that are believed: JSON numbers are exact below 2^53.
-const MAX_GENERATION: u64 = 1 << 53;
 /// Labels of a node.
 const MAX_LABELS: usize = 64;
 
@@ -248,64 +246,5 @@ impl Fleet {
         }
         record.facts = Some(facts.clone());
         Ok(self.reconsider(node))
-    }
-
-    pub(super) fn report(
-        &mut self,
-        node: &Name,
-        generation: u64,
-        instances: &[ObservedInstance],
-        engines: &[EngineFact],
-        at: UnixMs,
-    ) -> Result<Vec<Effect>, Refusal> {
-        if instances.len() > MAX_INSTANCES {
-            return Err(Refusal::Invalid(format!(
-                "{node} reports too many instances"
-            )));
-        }
-        let record = self.member_mut(node)?;
-        let next: BTreeMap<Name, ObservedInstance> = instances
-            .iter()
-            .map(|i| (i.workload.clone(), i.clone()))
-            .collect();
-        if record.observed == next
-            && record.observed_generation == generation
-            && record.engines == engines
-        {
-            return Err(Refusal::Unchanged);
-        }
-        let mut effects = Vec::new();
-        for (name, now) in &next {
-            let before = record.observed.get(name).map(|o| o.state);
-            if before != Some(now.state) {
-                let why = now
-                    .reason
-                    .as_ref()
-                    .map(|r| format!(": {r}"))
-                    .unwrap_or_default();
-                let message = format!("{name} on {node} is {}{why}", now.state);
-                let event = emit(at, &format!("instance_{}", now.state), message);
-                effects.push(event.about_node(node).about_workload(name).effect());
-            }
-        }
-        for name in record.observed.keys().filter(|n| !next.contains_key(*n)) {
-            let event = emit(
-                at,
-                "instance_removed",
-                format!("{name} was removed from {node}"),
-            );
-            effects.push(event.about_node(node).about_workload(name).effect());
-        }
-        record.observed = next;
-        record.observed_generation = generation;
-        record.engines = engines.to_vec();
-        record.observed_ms = at;
-        // The node obeyed assignments that this fleet does not remember, as after a restore of an
-        // older backup. It refuses lower generations, so the next one must be higher.
-        if (record.generation + 1..MAX_GENERATION).contains(&generation) {
-            record.generation = generation + 1;
-            effects.push(Effect::PublishAssignment(node.clone()));
-        }
-        Ok(effects)
     }
 }

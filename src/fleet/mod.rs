@@ -36,11 +36,13 @@ mod event;
 mod fill;
 mod member;
 mod moves;
+mod neighbours;
 mod node;
 mod order;
 mod placement;
 mod plan;
 mod presence;
+mod report;
 mod rollout;
 #[cfg(test)]
 mod tests;
@@ -101,6 +103,9 @@ pub struct Fleet {
     /// When rebalancing by itself was looked at last.
     #[serde(default)]
     rebalanced_ms: UnixMs,
+    /// [`Fleet::version`] that this led to: while it is the same there is nothing to look at.
+    #[serde(default)]
+    rebalanced_version: u64,
     /// Nodes for which time, or room elsewhere, changes something; `None` in what an earlier
     /// release stored: made anew by the next entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -33,12 +33,13 @@ impl Fleet {
     }
 
     /// Refuses an apply of `workloads` after which something would wait for what is not in the
-    /// fleet, or a circle of them for each other.
+    /// fleet, or a circle of them for each other; or could never be placed.
     pub(crate) fn check_order(
         &self,
         workloads: &[Workload],
         removed: &[Name],
     ) -> Result<(), Refusal> {
+        self.check_neighbours(workloads, removed)?;
         if workloads.iter().all(|w| w.depends_on.is_empty()) {
             return Ok(());
         }

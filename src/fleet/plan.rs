@@ -1,11 +1,15 @@
 //! What an apply would do, before it does it.
 
-use super::{Change, Entry, Fleet, NodeRecord, WorkloadRecord};
+use super::{Change, Entry, Fleet, NodeRecord, RolloutPhase, WorkloadRecord};
 use crate::model::{Name, Share, Workload};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
+
+/// Of a workload that is new, and has `[update]`.
+const FIRST: &str = "at once and unguarded, since there is no version yet to go back to: [update] \
+                     guards the changes after it";
 
 /// What an apply would do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -19,6 +23,10 @@ pub struct Plan {
     /// Workloads that are as they should be.
     #[schema(value_type = Vec<String>)]
     pub unchanged: Vec<Name>,
+    /// Of these, rollouts that are under way: how each stands, one sentence.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub under_way: BTreeMap<Name, String>,
     /// Workloads that are taken away, because they are in no manifest that was given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
@@ -41,7 +49,8 @@ pub struct PlannedWorkload {
     pub nodes: Vec<PlannedInstance>,
     /// Replicas that no node can take now; they wait.
     pub missing: u32,
-    /// How the change reaches its nodes, one sentence; only where instances are replaced.
+    /// How the change reaches its nodes, one sentence; where instances are replaced, and where a new
+    /// one cannot be guarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<String>,
 }
@@ -108,6 +117,9 @@ impl Fleet {
             let known = self.workloads.get(&workload.name);
             if known.is_some_and(|r| *r.spec == *workload) {
                 plan.unchanged.push(workload.name.clone());
+                if let Some(text) = known.and_then(under_way) {
+                    plan.under_way.insert(workload.name.clone(), text);
+                }
                 continue;
             }
             let record = after.workloads.get(&workload.name).filter(|_| decided);
@@ -149,6 +161,16 @@ impl Fleet {
     }
 }
 
+/// How the rollout of what is wanted already stands, where it is not over.
+fn under_way(record: &WorkloadRecord) -> Option<String> {
+    let rollout = record.rollout_summary().filter(|r| r.phase.is_active())?;
+    let (to, reason) = (&rollout.to_version, &rollout.reason);
+    Some(match rollout.phase {
+        RolloutPhase::RollingBack => format!("the rollout to {to} is being taken back: {reason}"),
+        _ => format!("the rollout to {to} is under way: {reason}"),
+    })
+}
+
 /// `after`: as it would be.
 fn planned(
     known: Option<&WorkloadRecord>,
@@ -173,7 +195,10 @@ fn planned(
                 reason: reason.clone(),
             })
             .collect(),
-        rollout: rolled_out(workload, running).filter(|_| replaces),
+        rollout: match known {
+            None if workload.update.is_some() => Some(FIRST.to_owned()),
+            _ => rolled_out(workload, running).filter(|_| replaces),
+        },
     }
 }
 

@@ -132,6 +132,16 @@ pub struct InstanceView {
     /// What its agent says of the last guarded change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
+    /// How many it stands for: all replicas of a workload that wait for a node are one.
+    #[serde(default = "one")]
+    pub count: u32,
+    /// It is on its way to another node, or from one: which, and what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<String>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// A workload, as listed.
@@ -235,23 +245,27 @@ impl Fleet {
         })
     }
 
-    /// All instances: those that are wanted, those that wait for a node, and those that are still
-    /// there though nobody wants them any more. By workload, then node.
+    /// All instances: those that are wanted, those that wait for a node (one for all of a
+    /// workload), and those that are still there though nobody wants them any more. By workload,
+    /// then node.
     pub fn instances(&self) -> Vec<InstanceView> {
         let mut all = Vec::new();
         for (name, w) in &self.workloads {
             for node in &w.placed {
                 if let Some(record) = self.nodes.get(node) {
                     let hash = hash_on(w, w.revision, node, record);
-                    all.push(wanted_instance(name, w, &hash, node, record));
+                    let moving = self.on_the_move(name, node);
+                    let view = wanted_instance(name, w, &hash, node, record);
+                    all.push(InstanceView { moving, ..view });
                 }
             }
-            all.extend((0..w.missing).map(|_| waiting_instance(name, w)));
+            all.extend((w.missing > 0).then(|| self.waiting_instances(name, w)));
         }
         for (node, record) in &self.nodes {
             for (name, observed) in &record.observed {
                 if !record.placed.contains(name) {
                     let mut view = observed_instance(name, node, record, observed, false);
+                    view.moving = self.on_the_move(name, node);
                     if record.approval == Approval::Revoked {
                         view.reason = "its node was revoked; it may still run there".into();
                         view.state = InstanceState::Unknown;
@@ -263,6 +277,45 @@ impl Fleet {
         all.sort_by(|a, b| (&a.workload, &a.node).cmp(&(&b.workload, &b.node)));
         all
     }
+
+    /// The replicas that no node can take.
+    fn waiting_instances(&self, name: &Name, w: &WorkloadRecord) -> InstanceView {
+        let (count, them) = match w.missing {
+            1 => ("1 instance waits".to_owned(), "it"),
+            n => (format!("{} instances wait", thousands(n)), "them"),
+        };
+        let why = format!("`fleetctl workload why {name}` says why");
+        let drained = w.reasons.keys().find(|node| {
+            let record = self.nodes.get(*node).filter(|n| n.drain.is_some());
+            record.is_some() && !w.placed.contains(*node)
+        });
+        let drained = drained.map(|node| format!(" ({node} is drained)"));
+        let reason = match w.reasons.len() {
+            0 => format!("{count}: there is no node that could take {them}"),
+            _ => format!(
+                "{count}: no further node can take {them}{}: {why}",
+                drained.unwrap_or_default()
+            ),
+        };
+        InstanceView {
+            reason,
+            count: w.missing,
+            ..pending_instance(name, w)
+        }
+    }
+}
+
+/// `9,997`.
+fn thousands(n: u32) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 fn wanted_instance(
@@ -288,16 +341,13 @@ fn wanted_instance(
             },
             version: w.spec_at(w.revision_on(node.as_str())).version.clone(),
             revision: w.revision_on(node.as_str()),
-            ..waiting_instance(name, w)
+            ..pending_instance(name, w)
         },
     }
 }
 
-fn waiting_instance(name: &Name, w: &WorkloadRecord) -> InstanceView {
-    let reason = match w.reasons.len() {
-        0 => "there is no node that could take it".to_owned(),
-        _ => format!("no further node can take it: `fleetctl workload why {name}` says why"),
-    };
+/// One that nothing is known of yet.
+fn pending_instance(name: &Name, w: &WorkloadRecord) -> InstanceView {
     InstanceView {
         workload: name.clone(),
         node: None,
@@ -308,7 +358,7 @@ fn waiting_instance(name: &Name, w: &WorkloadRecord) -> InstanceView {
         },
         version: w.spec.version.clone(),
         restarts: 0,
-        reason,
+        reason: String::new(),
         up_to_date: false,
         warnings: Vec::new(),
         exit_code: None,
@@ -322,6 +372,8 @@ fn waiting_instance(name: &Name, w: &WorkloadRecord) -> InstanceView {
         last_output: Vec::new(),
         revision: w.revision,
         trial: None,
+        count: 1,
+        moving: None,
     }
 }
 
@@ -361,5 +413,7 @@ fn observed_instance(
         last_output: o.last_output.clone(),
         revision: 0,
         trial: o.trial.as_deref().cloned(),
+        count: 1,
+        moving: None,
     }
 }

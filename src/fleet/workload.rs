@@ -1,6 +1,6 @@
 //! What the controller remembers of a workload.
 
-use super::{Move, Revision, Rollout};
+use super::{Move, Revision, Rollout, Step, StepState};
 use crate::model::{Desired, Name, UnixMs, Workload};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -62,6 +62,10 @@ impl WorkloadRecord {
         !self.moves.is_empty()
             || !self.at.is_empty()
             || !self.on_trial.is_empty()
-            || self.rollout.as_ref().is_some_and(|r| r.phase.is_active())
+            || self.rollout.as_ref().is_some_and(|r| {
+                // Some may have been told to go back, and not have said yet that they are.
+                let back = |s: &Step| s.state == StepState::Returning;
+                r.phase.is_active() || (r.phase.is_back() && r.steps.values().any(back))
+            })
     }
 }

@@ -18,6 +18,7 @@ use utoipa::IntoParams;
 
 /// Which events.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct EventPart {
     /// Begin after this event; also by the header `Last-Event-ID`. Without either: with what is
     /// kept (the last 1,000).

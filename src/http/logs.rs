@@ -12,7 +12,7 @@ use super::{
 use crate::{
     controller::Controller,
     identity::Role,
-    model::{LogStream, Name},
+    model::{LogStream, Name, shown},
 };
 use axum::{
     body::{Body, Bytes},
@@ -28,6 +28,7 @@ use utoipa::IntoParams;
 
 /// Which lines.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct LogPart {
     /// Only of this node.
     node: Option<String>,
@@ -82,7 +83,7 @@ fn nodes(c: &Controller, workload: &Name, only: Option<&str>) -> Result<BTreeSet
     match (nodes.is_empty(), only) {
         (false, _) => Ok(nodes),
         (true, Some(node)) => {
-            let detail = format!("{workload} is not on {node}");
+            let detail = format!("{workload} is not on {}", shown(node));
             Err(ApiError::new(StatusCode::NOT_FOUND, detail))
         }
         (true, None) => {

@@ -104,7 +104,7 @@ pub(super) async fn metrics(
         }
         let mut instances: BTreeMap<InstanceState, u64> = BTreeMap::new();
         for i in fleet.instances() {
-            *instances.entry(i.state).or_default() += 1;
+            *instances.entry(i.state).or_default() += u64::from(i.count);
         }
         t.family("fleetctl_instances", "gauge", "Instances by state.");
         for (state, count) in instances {

@@ -1,5 +1,8 @@
 //! The HTTP API under `/api/v1`: thin handlers over [`crate::controller::Controller`].
 //!
+//! What holds of every request is looked at in [`request`]: unknown query keys are refused, and a
+//! POST without a body is one with nothing in it.
+//!
 //! Bearer tokens with a role; errors are problem documents (RFC 9457); lists page by name; events
 //! are Server-Sent Events that resume by `Last-Event-ID`. `GET /api/v1/openapi.json` is made from
 //! this code. TLS on every address that is not loopback.
@@ -20,6 +23,7 @@ mod moves;
 mod nodes;
 mod openapi;
 mod problem;
+mod request;
 mod rollouts;
 mod serve;
 mod system;
@@ -50,6 +54,7 @@ use crate::controller::Controller;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    middleware,
     routing::{delete, get, patch, post},
 };
 use std::sync::Arc;
@@ -140,6 +145,7 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         .nest("/api/v1/cluster", cluster_routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn(request::check))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(controller)
 }

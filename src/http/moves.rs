@@ -7,8 +7,8 @@ use super::{
     workloads::{idempotent, named},
 };
 use crate::{
-    controller::Controller,
-    fleet::{Approval, Change, Fleet, PlannedMove, RebalanceBounds, RebalancePlan, Reserved},
+    controller::{AskError, Controller},
+    fleet::{Change, Fleet, RebalanceBounds, RebalancePlan, Reserved},
     identity::Role,
     model::Name,
     support::clock,
@@ -202,6 +202,7 @@ fn placed(fleet: &Fleet, workload: &Name) -> Vec<Name> {
 
 /// How far a rebalancing may go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct RebalanceLimits {
     /// Nodes whose load (0–100) differs by less are left alone; 20 unless given.
@@ -254,7 +255,8 @@ pub(super) async fn rebalance_plan(
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RebalanceRequest {
-    /// The plan as it was shown; when a move of it does not hold any more, none is made.
+    /// The plan as it was shown, or some of its moves; when the fleet has changed since so that
+    /// they would not be planned any more, none is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<RebalancePlan>,
     /// Where no plan is given.
@@ -275,57 +277,20 @@ pub(super) async fn rebalance(
     let by = caller.need(Role::Operator)?;
     let RebalanceRequest { plan, limits } = body?.0;
     let plan = match plan {
-        Some(plan) => plan,
+        Some(plan) => {
+            let checked = c.fleet().check_rebalance(&plan);
+            checked.map_err(AskError::Refused)?;
+            plan
+        }
         None => c
             .fleet()
             .plan_rebalance(&limits.bounds()?, clock::unix_ms()),
     };
-    if plan.moves.len() > MAX_MOVES {
-        let detail = format!("a rebalancing has at most {MAX_MOVES} moves");
-        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-    }
-    let stale = plan.moves.iter().find_map(|m| {
-        let why = obstacle(&c.fleet(), m)?;
-        Some(format!(
-            "{} from {} to {} does not hold any more ({why}); look at a new plan",
-            m.workload, m.from, m.to
-        ))
-    });
-    if let Some(detail) = stale {
-        return Err(ApiError::new(StatusCode::CONFLICT, detail));
-    }
     if !plan.moves.is_empty() {
         let moves = plan.moves.clone();
         c.change(Some(by), Change::Rebalanced { moves }).await?;
     }
     Ok(Json(plan))
-}
-
-/// Why a move that was planned a while ago cannot be made as it was meant.
-fn obstacle(fleet: &Fleet, planned: &PlannedMove) -> Option<String> {
-    let PlannedMove {
-        workload, from, to, ..
-    } = planned;
-    let Some(record) = fleet.workload(workload.as_str()) else {
-        return Some(format!("there is no workload {workload}"));
-    };
-    if record.moves.contains_key(from) {
-        return Some("it is on its way already".into());
-    }
-    if !record.placed.contains(from) {
-        return Some(format!("{workload} is not on {from}"));
-    }
-    if record.placed.contains(to) {
-        return Some(format!("{workload} is on {to} already"));
-    }
-    let target = fleet.node(to.as_str());
-    let Some(target) = target.filter(|n| n.approval == Approval::Approved) else {
-        return Some(format!("{to} is no node of the fleet"));
-    };
-    if target.cordoned || target.drain.is_some() {
-        return Some(format!("{to} takes nothing new"));
-    }
-    (target.presence != crate::model::Presence::Online).then(|| format!("{to} cannot be heard"))
 }
 
 #[cfg(test)]
@@ -354,19 +319,5 @@ mod tests {
         ] {
             assert!(wrong.bounds().is_err(), "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn a_move_of_what_is_not_there_does_not_hold() {
-        let name = |text: &str| text.parse::<Name>().unwrap();
-        let planned = PlannedMove {
-            workload: name("web"),
-            from: name("a"),
-            to: name("b"),
-            why: String::new(),
-            cost: String::new(),
-        };
-        let why = obstacle(&Fleet::new(), &planned);
-        assert_eq!(why.as_deref(), Some("there is no workload web"));
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     controller::Controller,
     fleet::{Change, NodeView},
     identity::Role,
-    model::{CommandKind, CommandOutcome, CommandSpec, Name, Operator, Requirement},
+    model::{CommandKind, CommandOutcome, CommandSpec, Name, Operator, Requirement, shown},
 };
 use axum::{
     Json,
@@ -25,6 +25,7 @@ use utoipa::{IntoParams, ToSchema};
 
 /// Which nodes.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Selection {
     /// Only nodes that meet all of these, comma-separated: `zone=lab,!gpu`.
     #[serde(default)]
@@ -32,7 +33,7 @@ pub(super) struct Selection {
     /// Only what comes after this name.
     #[serde(default)]
     after: String,
-    /// At most so many.
+    /// At most so many; 1,000 unless given.
     limit: Option<usize>,
 }
 
@@ -170,7 +171,8 @@ pub(super) async fn label(
             |r: &Requirement| matches!(r.operator, Operator::Is | Operator::Has) && r.key == *key;
         if !pair.as_ref().is_ok_and(plain) {
             let detail = format!(
-                "`{text}` is not a label: letters, digits and -_./: on both sides of one `=`"
+                "`{}` is not a label: letters, digits and -_./: on both sides of one `=`",
+                shown(&text)
             );
             return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
         }

@@ -1,13 +1,22 @@
 //! The description of the API, made from its code.
 
 use super::{
-    apply, cluster, commands, config, events, exec, logs, metrics, moves, nodes, rollouts, system,
-    tokens, versions, workloads,
+    adopt, apply, cluster, commands, config, events, exec, logs, metrics, moves, nodes, rollouts,
+    system, tokens, versions, workloads,
 };
-use axum::{http::header, response::IntoResponse};
+use axum::{
+    http::{Method, header},
+    response::IntoResponse,
+};
+use std::collections::BTreeMap;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    openapi::{
+        Components, PathItem, RefOr, Required, Schema,
+        path::{Operation, ParameterIn},
+        request_body::RequestBody,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
 };
 
 #[derive(OpenApi)]
@@ -16,7 +25,7 @@ use utoipa::{
     paths(
         system::healthz, system::readyz, metrics::metrics, system::version, system::audit, events::events,
         nodes::list, nodes::show, nodes::remove, nodes::approve, nodes::revoke, nodes::label,
-        nodes::command, config::show, config::change, config::reset, config::telemetry,
+        nodes::command, adopt::unmanaged, config::show, config::change, config::reset, config::telemetry,
         moves::cordon, moves::uncordon, moves::drain, moves::undrain, moves::reserve, moves::migrate,
         moves::rebalance_plan, moves::rebalance, rollouts::list, rollouts::show, rollouts::order,
         rollouts::rollback, versions::list, versions::history, versions::why,
@@ -30,7 +39,7 @@ use utoipa::{
         apply::apply, apply::wait, tokens::list, tokens::create, tokens::revoke,
     ),
     components(schemas(exec::ExecExit, commands::FleetCommandBegun, commands::FleetCommandDone, crate::controller::NumberedEvent)),
-    modifiers(&Bearer)
+    modifiers(&Bearer, &Requests)
 )]
 struct Document;
 
@@ -48,6 +57,91 @@ impl Modify for Bearer {
     }
 }
 
+/// What [`super::request`] does with every request.
+struct Requests;
+
+impl Modify for Requests {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.clone().unwrap_or_default();
+        for item in document.paths.paths.values_mut() {
+            for (_, operation) in operations(item) {
+                for parameter in operation.parameters.iter_mut().flatten() {
+                    if let Some(RefOr::T(Schema::Object(limit))) = &mut parameter.schema
+                        && parameter.name == "limit"
+                    {
+                        limit.minimum = Some(utoipa::Number::UInt(1));
+                        limit.maximum = Some(utoipa::Number::UInt(super::workloads::MAX_PAGE));
+                    }
+                }
+            }
+            // Nothing sent is an empty object.
+            if let Some(body) = item.post.as_mut().and_then(|p| p.request_body.as_mut())
+                && needs_nothing(body, &components)
+            {
+                body.required = Some(Required::False);
+            }
+        }
+    }
+}
+
+/// An object without a field that must be there.
+fn needs_nothing(body: &RequestBody, components: &Components) -> bool {
+    let content = body.content.get("application/json");
+    let Some(RefOr::Ref(reference)) = content.and_then(|c| c.schema.as_ref()) else {
+        return false;
+    };
+    let name = reference
+        .ref_location
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
+    match components.schemas.get(name) {
+        Some(RefOr::T(Schema::Object(object))) => object.required.is_empty(),
+        _ => false,
+    }
+}
+
+/// What can be done there, by method.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let all = [
+        ("get", &mut item.get),
+        ("post", &mut item.post),
+        ("patch", &mut item.patch),
+        ("put", &mut item.put),
+        ("delete", &mut item.delete),
+    ];
+    all.into_iter()
+        .filter_map(|(verb, o)| Some((verb, o.as_mut()?)))
+}
+
+/// The method as the document calls it.
+pub(super) fn verb(method: &Method) -> Option<&'static str> {
+    Some(match *method {
+        Method::GET => "get",
+        Method::POST => "post",
+        Method::PATCH => "patch",
+        Method::PUT => "put",
+        Method::DELETE => "delete",
+        _ => return None,
+    })
+}
+
+/// The query keys of every operation.
+pub(super) fn query_keys() -> BTreeMap<(&'static str, String), Vec<String>> {
+    let mut all = BTreeMap::new();
+    for (path, mut item) in Document::openapi().paths.paths {
+        for (verb, operation) in operations(&mut item) {
+            let given = operation.parameters.iter().flatten();
+            let keys = given
+                .filter(|p| p.parameter_in == ParameterIn::Query)
+                .map(|p| p.name.clone())
+                .collect();
+            all.insert((verb, path.clone()), keys);
+        }
+    }
+    all
+}
+
 /// The document as JSON.
 pub fn document() -> String {
     Document::openapi().to_pretty_json().unwrap_or_default()
@@ -62,9 +156,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bodies_that_may_be_left_out_and_limits_are_described_as_they_are() {
+        let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+        for (path, required) in [
+            ("/api/v1/nodes/{node}/drain", false),
+            ("/api/v1/cluster/rebalance", false),
+            ("/api/v1/cluster/agents/{id}/migrate", false),
+            ("/api/v1/cluster/containers/{name}/heartbeat", false),
+            ("/api/v1/apply", true),
+            ("/api/v1/cluster/containers", true),
+        ] {
+            let body = &document["paths"][path]["post"]["requestBody"];
+            assert_eq!(body["required"], required, "{path}");
+        }
+        for path in ["/api/v1/nodes", "/api/v1/rollouts", "/api/v1/audit"] {
+            let given = document["paths"][path]["get"]["parameters"].as_array();
+            let limit = given.and_then(|all| all.iter().find(|p| p["name"] == "limit"));
+            let schema = &limit.unwrap()["schema"];
+            assert_eq!(
+                (&schema["minimum"], &schema["maximum"]),
+                (&1.into(), &1_000.into())
+            );
+        }
+    }
+
+    #[test]
     fn rollouts_and_moves_are_described() {
         let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
         for (path, methods) in [
+            ("/api/v1/nodes/{node}/unmanaged", "get"),
             ("/api/v1/rollouts", "get"),
             ("/api/v1/versions", "get"),
             ("/api/v1/workloads/{workload}/rollout", "get"),

@@ -4,6 +4,7 @@ use crate::{
     controller::AskError,
     fleet::Refusal,
     manifest::{Problem, Problems},
+    model::{shown, shown_within},
 };
 use axum::{
     Json,
@@ -13,6 +14,9 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// Bytes of a sentence.
+const MAX_DETAIL: usize = 4_096;
 
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -41,9 +45,15 @@ pub(super) struct ApiError {
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> ApiError {
+        let mut detail = detail.into();
+        // No sentence of ours is so long; one that somebody else's word made so is cut.
+        if detail.len() > MAX_DETAIL {
+            detail.truncate(detail.floor_char_boundary(MAX_DETAIL));
+            detail.push('…');
+        }
         ApiError {
             status,
-            detail: detail.into(),
+            detail,
             problems: Vec::new(),
         }
     }
@@ -56,9 +66,14 @@ impl ApiError {
     pub(super) fn not_found(what: &'static str, name: &str) -> ApiError {
         Refusal::NotFound {
             what,
-            name: name.chars().take(100).collect(),
+            name: shown(name),
         }
         .into()
+    }
+
+    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 }
 
@@ -97,13 +112,13 @@ impl From<Problems> for ApiError {
 
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> ApiError {
-        ApiError::new(rejection.status(), rejection.body_text())
+        ApiError::new(rejection.status(), shown_within(&rejection.body_text()))
     }
 }
 
 impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> ApiError {
-        ApiError::new(rejection.status(), rejection.body_text())
+        ApiError::new(rejection.status(), shown_within(&rejection.body_text()))
     }
 }
 
@@ -124,7 +139,7 @@ impl IntoResponse for ApiError {
 pub(super) async fn not_found(uri: Uri) -> ApiError {
     ApiError::new(
         StatusCode::NOT_FOUND,
-        format!("there is nothing at {}", uri.path()),
+        format!("there is nothing at {}", shown(uri.path())),
     )
 }
 
@@ -133,7 +148,30 @@ pub(super) async fn method_not_allowed(uri: Uri) -> ApiError {
         StatusCode::METHOD_NOT_ALLOWED,
         format!(
             "{} does not take this method; see /api/v1/openapi.json",
-            uri.path()
+            shown(uri.path())
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_sent_is_never_sent_back_whole() {
+        let long = "ü".repeat(1 << 20);
+        for error in [
+            ApiError::not_found("node", &long),
+            ApiError::new(StatusCode::CONFLICT, long.clone()),
+        ] {
+            assert!(
+                error.detail().len() < MAX_DETAIL + 8,
+                "{}",
+                error.detail().len()
+            );
+            assert!(error.detail().contains('…'));
+        }
+        let named = ApiError::not_found("node", "pi-1");
+        assert!(named.detail().contains("pi-1"));
+    }
 }

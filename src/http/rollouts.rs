@@ -47,8 +47,14 @@ pub struct RolloutView {
     pub healthy: usize,
     /// They are not, in time.
     pub failed: usize,
-    /// They have the old version again.
+    /// They were told to go back and have not said that they are.
+    #[serde(default)]
+    pub returning: usize,
+    /// They have the old version again, and have said so.
     pub returned: usize,
+    /// The rollout did not change them.
+    #[serde(default)]
+    pub unchanged: usize,
     /// All about it.
     pub rollout: Rollout,
 }
@@ -75,7 +81,9 @@ impl RolloutView {
             changing: count(StepState::Changing),
             healthy: count(StepState::Healthy),
             failed: count(StepState::Failed),
+            returning: count(StepState::Returning),
             returned: count(StepState::Returned),
+            unchanged: count(StepState::Unchanged),
             rollout,
         })
     }
@@ -83,6 +91,7 @@ impl RolloutView {
 
 /// Which rollouts.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Selection {
     /// Only those that go on.
     #[serde(default)]
@@ -203,9 +212,27 @@ pub(super) async fn order(
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
     /// A revision's number or a version's text, as in the history; where one text is both,
-    /// `revision=3` or `version=3`. Not given: the last good one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `revision=3` or `version=3`. A JSON number is a revision's. Not given: the last good one.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "text_or_number"
+    )]
     pub to: Option<String>,
+}
+
+/// A revision is a number in every answer: so it may be one in a question too.
+fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    match serde_json::Value::deserialize(from)? {
+        serde_json::Value::Null => Ok(None),
+        serde_json::Value::String(text) => Ok(Some(text)),
+        serde_json::Value::Number(number) if number.is_u64() => {
+            Ok(Some(format!("revision={number}")))
+        }
+        other => Err(serde::de::Error::custom(format!(
+            "`to` must be a revision's number or a version's text, not {other}"
+        ))),
+    }
 }
 
 /// What came of it.
@@ -341,6 +368,19 @@ mod tests {
         assert_eq!(means("1.0"), Ok(1), "the later one is the wanted one");
         assert_eq!(means("version=2"), Ok(4));
         assert_eq!(means("revision=2"), Ok(2));
+    }
+
+    #[test]
+    fn a_revision_may_be_sent_as_a_number_too() {
+        let to = |text: &str| serde_json::from_str::<RollbackRequest>(text).map(|r| r.to);
+        assert_eq!(to("{}").unwrap(), None);
+        assert_eq!(to("{\"to\":null}").unwrap(), None);
+        assert_eq!(to("{\"to\":\"1.1\"}").unwrap(), Some("1.1".into()));
+        let number = to("{\"to\":2}").unwrap().unwrap();
+        assert_eq!(means(&number), Ok(2), "never a version that is called 2");
+        let said = to("{\"to\":[1]}").unwrap_err().to_string();
+        assert!(said.contains("a revision's number"), "{said}");
+        assert!(to("{\"to\":-1}").is_err() && to("{\"to\":1.5}").is_err());
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub(super) async fn version(
 
 /// Which part of the audit trail.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct AuditPart {
     /// Lines before this one; the newest ones unless given.
     #[serde(default)]

@@ -5,7 +5,7 @@ use crate::{
     controller::Controller,
     fleet::{Change, TokenGrant},
     identity::{ApiToken, Role, random_id},
-    model::UnixMs,
+    model::{UnixMs, shown},
     support::clock,
 };
 use axum::{
@@ -130,7 +130,7 @@ pub(super) async fn create(
             token.secret
         }
         other => {
-            let detail = format!("`{other}` is not a kind of token: join or api");
+            let detail = format!("`{}` is not a kind of token: join or api", shown(other));
             return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
         }
     };

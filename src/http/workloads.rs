@@ -33,6 +33,7 @@ pub struct Page<T> {
 
 /// Which part of a list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Paging {
     /// Only what comes after this name.
     #[serde(default)]
@@ -48,6 +49,7 @@ impl Paging {
         all: impl Iterator<Item = T>,
         key: impl Fn(&T) -> String,
     ) -> Page<T> {
+        // Another one is refused before it gets here.
         let limit = self.limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
         let mut items: Vec<T> = all
             .filter(|t| self.after.is_empty() || key(t) > self.after)

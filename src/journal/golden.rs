@@ -313,6 +313,13 @@ fn of_decisions() -> Vec<Change> {
             order: RolloutOrder::Pause,
         },
         Change::TimePassed {},
+        Change::StateChanged {
+            node: node(),
+            generation: 12,
+            changed: vec![instance()],
+            gone: vec![name("old")],
+            engines: Some(vec![engine()]),
+        },
     ]
 }
 
@@ -349,6 +356,7 @@ fn word(change: &Change) -> &'static str {
         Change::NodeDescribed { .. } => "node_described",
         Change::NodePresenceChanged { .. } => "node_presence_changed",
         Change::StateReported { .. } => "state_reported",
+        Change::StateChanged { .. } => "state_changed",
         Change::WorkloadsApplied { .. } => "workloads_applied",
         Change::WorkloadsRemoved { .. } => "workloads_removed",
         Change::WorkloadDesired { .. } => "workload_desired",
@@ -405,7 +413,7 @@ fn there_is_a_stored_entry_of_every_change() {
     let words: std::collections::BTreeSet<&str> =
         entries().iter().map(|e| word(&e.change)).collect();
     // As many as `word` knows.
-    assert_eq!(words.len(), 26);
+    assert_eq!(words.len(), 27);
 }
 
 #[test]

@@ -25,6 +25,9 @@ const MIGRATIONS: &[&str] = &[
                             body TEXT NOT NULL);
      CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL,
                          by TEXT NOT NULL, what TEXT NOT NULL);",
+    // The same tables, with entries of rollouts, moves and differences that 0.1 cannot read: it is
+    // to say that the file is newer, not that it is damaged.
+    "-- 0.2",
 ];
 
 /// Lines of the audit trail that are kept.

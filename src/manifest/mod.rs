@@ -63,6 +63,7 @@ pub use format::Format;
 pub use render::render;
 pub use span::{Flaw, MAX_PROBLEMS, MAX_SOURCE_BYTES, Problem, Problems, Source};
 
+pub(crate) use crate::model::shown;
 use crate::model::{Name, Workload};
 use report::{Report, walk_tree};
 use std::{collections::BTreeMap, ops::Range};
@@ -289,14 +290,4 @@ fn read_workloads(mut root: Table<'_>) -> Vec<(Range<usize>, Workload)> {
     }
     root.finish();
     workloads
-}
-
-/// A piece of somebody's text as it may stand in a message: at most 80 characters, control
-/// characters made visible.
-pub(crate) fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-    if text.chars().nth(80).is_some() {
-        shown.push('…');
-    }
-    shown
 }

@@ -61,6 +61,17 @@ pub(crate) fn read_placement(mut table: Table<'_>, own: Option<&Name>) -> Placem
             table.refuse_key(key, flaw);
         }
     }
+    if let Some(replicas) = replicas
+        && !every
+        && !nodes.is_empty()
+        && usize::try_from(replicas).is_ok_and(|replicas| replicas > nodes.len())
+    {
+        let (flaw, hint) = (
+            too_few_nodes(replicas, nodes.len()),
+            "name more nodes, or ask for fewer",
+        );
+        table.refuse("replicas", flaw.hint(hint));
+    }
     table.finish();
 
     let replicas = replicas
@@ -80,6 +91,16 @@ pub(crate) fn read_placement(mut table: Table<'_>, own: Option<&Name>) -> Placem
         with,
         apart,
     }
+}
+
+/// More instances are asked for than there are nodes to run on, each on one of its own.
+fn too_few_nodes(replicas: i64, nodes: usize) -> Flaw {
+    Flaw::new(match nodes {
+        1 => format!("`replicas = {replicas}` and `nodes` names one node, which runs one instance"),
+        n => format!(
+            "`replicas = {replicas}` and `nodes` names {n}, each of which runs one instance"
+        ),
+    })
 }
 
 fn name_of(text: &str) -> Result<Name, Flaw> {

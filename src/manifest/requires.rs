@@ -26,12 +26,20 @@ pub(crate) fn read(table: &mut Table<'_>) -> Vec<Requirement> {
 
 /// One requirement.
 pub(crate) fn parse(text: &str) -> Result<Requirement, Flaw> {
-    Requirement::try_from(text.to_owned()).map_err(|_| {
+    let read = Requirement::try_from(text.to_owned()).map_err(|_| {
         Flaw::new(format!("`{}` is not a requirement", shown(text))).hint(
             "write \"key\", \"!key\", \"key=value\", \"key!=value\" or a comparison such as \
              \"memory>=1GiB\"",
         )
-    })
+    })?;
+    match read.by_type() {
+        None => Ok(read),
+        Some(true) => Err(Flaw::new(format!("`{read}` is true of every node"))
+            .hint("leave it out, or write what is really needed")),
+        Some(false) => Err(Flaw::new(format!("`{read}` is true of no node")).hint(
+            "compare memory with a size, cpus with a number, kernel and agent with a version",
+        )),
+    }
 }
 
 /// No value, and no absence, can meet both; they are about the same key.

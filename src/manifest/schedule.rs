@@ -5,7 +5,7 @@ use crate::model::{Cron, CronError, MissedRun, Overlap, RunMode, Schedule};
 
 /// The most runs of one workload.
 const MAX_RUNS: u32 = 1_000_000;
-/// The most bytes of a cron expression or of a time zone.
+/// The most bytes of a cron expression.
 const MAX_TEXT: usize = 256;
 /// Keys that mean something beside `schedule` only.
 const DETAILS: [&str; 3] = ["time_zone", "missed", "overlap"];
@@ -66,7 +66,7 @@ pub(crate) fn read(table: &mut Table<'_>, is_service: bool) -> RunMode {
 
 /// The expression under `key` and what belongs to it. `None` where it is not usable.
 fn times(table: &mut Table<'_>, key: &'static str) -> Option<Schedule> {
-    let time_zone = table.parsed("time_zone", cron_text);
+    let time_zone = table.parsed("time_zone", zone_text);
     let missed = table.choice(
         "missed",
         &[("skip", MissedRun::Skip), ("run_once", MissedRun::RunOnce)],
@@ -94,7 +94,17 @@ fn times(table: &mut Table<'_>, key: &'static str) -> Option<Schedule> {
     }
 }
 
-/// A cron expression or a time zone, of which only the length is looked at here.
+/// A time zone. It is looked at by itself, so that it is also said where the expression is wrong.
+pub(super) fn zone_text(text: &str) -> Result<String, Flaw> {
+    Cron::check_zone(text)
+        .map(|()| text.to_owned())
+        .map_err(|error| {
+            Flaw::new(error.to_string())
+                .hint("write an IANA name, as in \"Europe/Berlin\" or \"UTC\"")
+        })
+}
+
+/// A cron expression, of which only the length is looked at here.
 pub(super) fn cron_text(text: &str) -> Result<String, Flaw> {
     if text.len() <= MAX_TEXT {
         return Ok(text.to_owned());
@@ -102,14 +112,11 @@ pub(super) fn cron_text(text: &str) -> Result<String, Flaw> {
     Err(Flaw::new(format!("`{}` is too long", shown(text))))
 }
 
-/// Says what is wrong with the cron expression under `key`, or with the `time_zone` beside it.
+/// Says what is wrong with the cron expression under `key`. The time zone was looked at before.
 pub(super) fn refuse_cron(table: &Table<'_>, key: &'static str, error: &CronError) {
     let flaw = Flaw::new(error.to_string());
     match error {
-        CronError::Zone(_) => table.refuse(
-            "time_zone",
-            flaw.hint("write an IANA name, as in \"Europe/Berlin\" or \"UTC\""),
-        ),
+        CronError::Zone(_) => table.refuse("time_zone", flaw),
         CronError::Expression { .. } => table.refuse(
             key,
             flaw.hint(

@@ -88,7 +88,7 @@ fn a_full_workload_is_read() {
         replicas = 3
         strategy = "least_loaded"
         requires = ["arch=aarch64", "docker", "zone!=lab"]
-        nodes = ["pi-1", "pi-2"]
+        nodes = ["pi-1", "pi-2", "pi-3"]
         [workload.web.restart]
         policy = "on_failure"
         delay = "1s"
@@ -128,7 +128,7 @@ fn a_full_workload_is_read() {
     assert_eq!(workload.resources.nice, Some(10));
     assert_eq!(workload.placement.mode, PlacementMode::Any { replicas: 3 });
     assert_eq!(workload.placement.requires.len(), 3);
-    assert_eq!(workload.placement.nodes.len(), 2);
+    assert_eq!(workload.placement.nodes.len(), 3);
     assert_eq!(
         (workload.restart.delay_ms, workload.restart.max_delay_ms),
         (1_000, 60_000)

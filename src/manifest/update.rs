@@ -1,14 +1,15 @@
 //! `[workload.<name>.update]`: in which steps a workload is changed to another version, and what
 //! must hold before the next step.
 //!
-//! Three times bound each other, `min_healthy_time` ≤ `healthy_deadline` ≤ `progress_deadline`.
+//! Three times bound each other, `min_healthy_time` ≤ `healthy_deadline` ≤ `progress_deadline`; and
+//! where a workload has no health check, its own `min_healthy_time` must fit in as well.
 //! One that is written wins; a default yields to it, so that a person who writes one of them need
 //! not know the other two.
 
 use super::{
     getters::Shape,
     quantity::duration_text,
-    schedule::{cron_text, refuse_cron},
+    schedule::{cron_text, refuse_cron, zone_text},
     shown,
     span::Flaw,
     table::Table,
@@ -25,8 +26,9 @@ const MAX_NODES: u32 = 100_000;
 /// The most times of one kind in which something may be done.
 const MAX_WINDOWS: usize = 16;
 
-/// The key `update` of a workload; `None` where it is not written.
-pub(crate) fn read(workload: &mut Table<'_>) -> Option<Update> {
+/// The key `update` of a workload; `None` where it is not written. `up_ms`: so long it must be up to
+/// count as healthy at all.
+pub(crate) fn read(workload: &mut Table<'_>, up_ms: u64) -> Option<Update> {
     let mut table = workload.table("update");
     if !table.is_present() {
         return None;
@@ -42,7 +44,7 @@ pub(crate) fn read(workload: &mut Table<'_>) -> Option<Update> {
             flaw.hint("write how many nodes change first, as in `canary = 1`"),
         );
     }
-    let (min_healthy_time_ms, healthy_deadline_ms, progress_deadline_ms) = times(&mut table);
+    let (min_healthy_time_ms, healthy_deadline_ms, progress_deadline_ms) = times(&mut table, up_ms);
     let update = Update {
         max_parallel: max_parallel.unwrap_or(default.max_parallel),
         canary,
@@ -76,7 +78,7 @@ fn share(table: &mut Table<'_>, key: &'static str) -> Option<Share> {
 }
 
 /// `min_healthy_time`, `healthy_deadline` and `progress_deadline`.
-fn times(table: &mut Table<'_>) -> (u64, u64, u64) {
+fn times(table: &mut Table<'_>, up_ms: u64) -> (u64, u64, u64) {
     let default = Update::default();
     let min_healthy = table.ms_within("min_healthy_time", 0..=HOUR);
     let healthy = table.ms_within("healthy_deadline", SECOND..=DAY);
@@ -89,15 +91,17 @@ fn times(table: &mut Table<'_>) -> (u64, u64, u64) {
             Some(min) if min >= usual => min + usual,
             _ => usual,
         };
+        let needed = up_ms + min_healthy.unwrap_or(default.min_healthy_time_ms);
+        let least = match needed >= least {
+            true => needed + usual,
+            false => least,
+        };
         least.min(progress.unwrap_or(u64::MAX))
     });
     let min_healthy_ms = min_healthy.unwrap_or_else(|| {
         let usual = default.min_healthy_time_ms;
-        if usual < healthy_ms {
-            usual
-        } else {
-            healthy_ms / 2
-        }
+        let left = healthy_ms.saturating_sub(up_ms);
+        if usual < left { usual } else { left / 2 }
     });
     let progress_ms = progress.unwrap_or_else(|| {
         let usual = default.progress_deadline_ms;
@@ -117,6 +121,22 @@ fn times(table: &mut Table<'_>) -> (u64, u64, u64) {
         let hint = format!(
             "nothing can have been healthy for {} by then",
             duration_text(min_healthy_ms)
+        );
+        table.refuse(key, flaw.hint(hint));
+    } else if up_ms > 0 && healthy_ms <= up_ms + min_healthy_ms {
+        let key = match healthy {
+            Some(_) => "healthy_deadline",
+            None => "progress_deadline",
+        };
+        let (up, min) = (duration_text(up_ms), duration_text(min_healthy_ms));
+        let flaw = Flaw::new(format!(
+            "`{key}` must be longer than the workload's own `min_healthy_time` ({up}) and \
+             `update.min_healthy_time` ({min}) together"
+        ));
+        let hint = format!(
+            "without a health check an instance is healthy once it has been up for {up}: write a \
+             deadline above {}, or a shorter `min_healthy_time`",
+            duration_text(up_ms + min_healthy_ms)
         );
         table.refuse(key, flaw.hint(hint));
     } else if progress_ms < healthy_ms {
@@ -163,7 +183,17 @@ fn budget(table: &mut Table<'_>) -> Option<Budget> {
 /// `[{ opens = "0 2 * * *", duration = "2h", time_zone = "Europe/Berlin" }]`.
 fn windows(table: &mut Table<'_>, key: &'static str) -> Vec<Window> {
     let mut windows = Vec::new();
-    for item in table.items(key, MAX_WINDOWS) {
+    let items = table.items(key, MAX_WINDOWS);
+    let written = table.entry(key).and_then(|entry| entry.value.as_list());
+    if written.is_some_and(|list| list.is_empty()) {
+        // Nobody knows whether that was to mean never or always.
+        let flaw = Flaw::new(format!("`{key}` has no window, and so would never open"));
+        table.refuse(
+            key,
+            flaw.hint("write one, or leave the key out: then it is open at any time"),
+        );
+    }
+    for item in items {
         let inner = table.below(item);
         if !inner.is_present() {
             let flaw = Flaw::new(format!(
@@ -199,7 +229,7 @@ fn window(mut table: Table<'_>) -> Option<Window> {
     }
     let opens = table.parsed("opens", cron_text);
     let duration_ms = table.ms_within("duration", MINUTE..=7 * DAY);
-    let time_zone = table.parsed("time_zone", cron_text);
+    let time_zone = table.parsed("time_zone", zone_text);
     let opens = opens.and_then(|cron| {
         let schedule = Schedule {
             cron,

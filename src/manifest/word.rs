@@ -1,7 +1,7 @@
 //! Words that several keys have in common: names, paths, hosts, texts.
 
 use super::{shown, span::Flaw};
-use crate::model::{Operator, Requirement};
+use crate::model::{Operator, Requirement, version_flaw};
 
 /// The most bytes of a path.
 const MAX_PATH: usize = 4_096;
@@ -101,13 +101,11 @@ pub(crate) fn user(text: &str) -> Result<String, Flaw> {
         .hint("write a name or a number, with `:group` where needed"))
 }
 
-/// The user's word for an edition: 1 to 128 bytes, printable.
+/// The user's word for an edition.
 pub(crate) fn version(text: &str) -> Result<String, Flaw> {
-    if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {
-        return Err(Flaw::new(format!(
-            "`{}` is not a version: 1 to 128 bytes of printable text",
-            shown(text)
-        )));
+    if let Some(why) = version_flaw(text) {
+        let flaw = Flaw::new(format!("`{}` is not a version: {why}", shown(text)));
+        return Err(flaw.hint("write 1 to 128 bytes of printable text, as in \"1.2.0\""));
     }
     if text.contains("{{") {
         let flaw = Flaw::new("`version` must not contain a template: it is the same on every node");
@@ -286,7 +284,14 @@ mod tests {
             assert!(user(text).is_err(), "{text}");
         }
         assert!(version("1.2.0 (blue)").is_ok());
-        for text in ["", "a\nb", "{{ node.name }}", &"x".repeat(129)] {
+        for text in [
+            "",
+            " ",
+            "a\nb",
+            "1\u{202e}2",
+            "{{ node.name }}",
+            &"x".repeat(129),
+        ] {
             assert!(version(text).is_err(), "{text}");
         }
         assert!(env_entry("MODE_1", "x y").is_ok());

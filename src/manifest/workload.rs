@@ -12,7 +12,9 @@ use super::{
     update, volumes,
     word::{engine_name, env_entry, tag, version},
 };
-use crate::model::{Hook, Name, Port, Run, Workload, WorkloadType};
+use crate::model::{
+    DEFAULT_MIN_HEALTHY_TIME_MS, Hook, Name, Port, Run, Workload, WorkloadType, uptime_ms,
+};
 use serde_json::{Map, Value as Json};
 
 /// A second, an hour and a day.
@@ -80,7 +82,13 @@ pub(crate) fn read(mut table: Table<'_>, name: Option<Name>) -> Option<Workload>
     let placement = read_placement(table.table("placement"), name.as_ref());
     let restart = read_restart(table.table("restart"));
     let tags = read_tags(&mut table);
-    let update = update::read(&mut table);
+    // Without a check, so long it must be up before it counts as healthy at all.
+    let up_ms = uptime_ms(
+        health.as_ref(),
+        &mode,
+        min_healthy_time_ms.unwrap_or(DEFAULT_MIN_HEALTHY_TIME_MS),
+    );
+    let update = update::read(&mut table, up_ms);
     let adopt = table.parsed("adopt", |text| engine_name(text, "a container"));
     if let Some((run, _)) = &run {
         refuse_ports_without_network(&mut table, run, &ports);

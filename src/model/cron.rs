@@ -4,7 +4,7 @@
 //! such as `@daily`. The zones are compiled in (IANA tz database), so that a board without
 //! `tzdata` has them, and the same expression gives the same times on every machine.
 
-use super::{Schedule, UnixMs};
+use super::{Schedule, UnixMs, shown};
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -27,7 +27,7 @@ pub enum CronError {
     Expression {
         /// As written, shortened.
         text: String,
-        /// Why.
+        /// Which field of it is wrong, and what it takes.
         message: String,
     },
     /// There is no such zone.
@@ -44,27 +44,27 @@ impl Cron {
     /// # Errors
     /// Not an expression, not a zone, or a time that never comes.
     pub fn new(schedule: &Schedule) -> Result<Cron, CronError> {
-        let shown =
-            |text: &str| -> String { text.chars().take(80).flat_map(char::escape_debug).collect() };
-        let parser = CronParser::builder()
-            .seconds(Seconds::Optional)
-            .year(Year::Disallowed)
-            .build();
-        let expression = parser
-            .parse(&schedule.cron)
-            .map_err(|error| CronError::Expression {
-                text: shown(&schedule.cron),
-                message: error.to_string(),
-            })?;
+        let expression = parse(&schedule.cron).ok_or_else(|| CronError::Expression {
+            text: shown(&schedule.cron),
+            message: blame(&schedule.cron),
+        })?;
         let zone = match schedule.time_zone.as_deref() {
             None => TimeZone::UTC,
-            Some(name) => TimeZone::get(name).map_err(|_| CronError::Zone(shown(name)))?,
+            Some(name) => zone(name)?,
         };
         let cron = Cron { expression, zone };
         match cron.next_after(CLOCK_SET_MS) {
             Some(_) => Ok(cron),
             None => Err(CronError::Never(shown(&schedule.cron))),
         }
+    }
+
+    /// Whether there is a time zone of this name.
+    ///
+    /// # Errors
+    /// [`CronError::Zone`].
+    pub fn check_zone(name: &str) -> Result<(), CronError> {
+        zone(name).map(drop)
     }
 
     /// The first time after `after`; `None` where there is none that a clock could show.
@@ -76,6 +76,56 @@ impl Cron {
         let zoned = after.to_zoned(self.zone.clone());
         let next = self.expression.find_next_occurrence(&zoned, false).ok()?;
         u64::try_from(next.timestamp().as_millisecond()).ok()
+    }
+}
+
+fn zone(name: &str) -> Result<TimeZone, CronError> {
+    TimeZone::get(name).map_err(|_| CronError::Zone(shown(name)))
+}
+
+fn parse(text: &str) -> Option<croner::Cron> {
+    let parser = CronParser::builder()
+        .seconds(Seconds::Optional)
+        .year(Year::Disallowed)
+        .build();
+    parser.parse(text).ok()
+}
+
+/// The fields, with what each of them takes.
+const FIELDS: [(&str, &str); 6] = [
+    ("second", "0 to 59"),
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day of month", "1 to 31"),
+    ("month", "1 to 12, or JAN to DEC"),
+    ("day of week", "0 to 7, or SUN to SAT"),
+];
+
+/// What is wrong with an expression that is none.
+fn blame(text: &str) -> String {
+    let written: Vec<&str> = text.split_whitespace().collect();
+    let fields = match written.len() {
+        0 => return "it is empty".into(),
+        1 if text.trim_start().starts_with('@') => {
+            return "the words are @yearly, @monthly, @weekly, @daily and @hourly".into();
+        }
+        5 => &FIELDS[1..],
+        6 => &FIELDS[..],
+        1 => return "it has 1 field and needs 5".into(),
+        n => return format!("it has {n} fields and needs 5 (or 6, the second first)"),
+    };
+    // The one to blame is the one that fails where all others could be anything.
+    let fails = |at: &usize| {
+        let mut alone = vec!["*"; written.len()];
+        alone[*at] = written[*at];
+        parse(&alone.join(" ")).is_none()
+    };
+    match (0..written.len()).find(fails) {
+        Some(at) => {
+            let (name, takes) = fields[at];
+            format!("its {name} is `{}` and takes {takes}", shown(written[at]))
+        }
+        None => "its fields do not fit together".into(),
     }
 }
 
@@ -174,6 +224,43 @@ mod tests {
             cron("@daily", Some("Mars/Olympus")),
             Err(CronError::Zone(_))
         ));
+    }
+
+    #[test]
+    fn the_field_that_is_wrong_is_named_in_our_words() {
+        for (text, expected) in [
+            ("", "it is empty"),
+            ("often", "it has 1 field and needs 5"),
+            (
+                "0 3 * *",
+                "it has 4 fields and needs 5 (or 6, the second first)",
+            ),
+            (
+                "0 3 * * * 2030 7",
+                "it has 7 fields and needs 5 (or 6, the second first)",
+            ),
+            ("61 3 * * *", "its minute is `61` and takes 0 to 59"),
+            ("0 24 * * *", "its hour is `24` and takes 0 to 23"),
+            ("0 3 0 * *", "its day of month is `0` and takes 1 to 31"),
+            (
+                "0 3 * JUX *",
+                "its month is `JUX` and takes 1 to 12, or JAN to DEC",
+            ),
+            (
+                "0 3 * * 8",
+                "its day of week is `8` and takes 0 to 7, or SUN to SAT",
+            ),
+            ("60 0 3 * * *", "its second is `60` and takes 0 to 59"),
+            (
+                "@dayly",
+                "the words are @yearly, @monthly, @weekly, @daily and @hourly",
+            ),
+        ] {
+            match cron(text, None) {
+                Err(CronError::Expression { message, .. }) => assert_eq!(message, expected),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
     }
 
     proptest! {

@@ -19,9 +19,11 @@ mod node;
 mod order;
 mod placement;
 mod run_mode;
+mod shown;
 pub mod template;
 mod unmanaged;
 mod update;
+mod version;
 mod workload;
 
 pub use assignment::{AssignedInstance, Assignment, Desired};
@@ -37,8 +39,13 @@ pub use node::{EngineFact, FEATURES, Heartbeat, NodeFacts, Presence};
 pub(crate) use order::cycle;
 pub use placement::{Operator, Placement, PlacementMode, Preference, Requirement, Strategy};
 pub use run_mode::{MissedRun, Overlap, RunMode, Schedule};
+pub(crate) use shown::{shown, shown_within};
 pub use unmanaged::Unmanaged;
-pub use update::{Budget, Guard, Share, Trial, TrialState, Update, Window};
+pub use update::{
+    Budget, Guard, Share, Trial, TrialState, Update, Window, healthy_limit_ms, least_healthy_ms,
+    uptime_ms,
+};
+pub use version::{MAX_VERSION, version_flaw};
 pub use workload::{
     ContainerNetwork, ContainerOptions, DEFAULT_MIN_HEALTHY_TIME_MS, Device, Mount, MountSource,
     Port, Protocol, PullPolicy, Resources, Restart, RestartPolicy, Run, Workload, WorkloadType,

@@ -1,5 +1,6 @@
 //! Names of nodes and workloads.
 
+use super::shown;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Borrow, fmt, str::FromStr};
 
@@ -17,11 +18,6 @@ pub struct Name(Box<str>);
     shown(.0)
 )]
 pub struct NameError(pub String);
-
-/// At most 80 characters, control characters made visible: a name may come from anybody.
-fn shown(text: &str) -> String {
-    text.chars().take(80).flat_map(char::escape_debug).collect()
-}
 
 impl Name {
     /// The text.

@@ -1,6 +1,6 @@
 //! Where instances go, as the user wrote it.
 
-use super::Name;
+use super::{Name, shown};
 use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, collections::BTreeMap, fmt};
 use utoipa::ToSchema;
@@ -158,6 +158,35 @@ impl Requirement {
     }
 }
 
+impl Requirement {
+    /// Whether a comparison of what is known of every node holds for all that they can be, or for
+    /// none of it: nobody has less than no memory, and no architecture is more than another one.
+    /// `None`: it depends on the node.
+    pub fn by_type(&self) -> Option<bool> {
+        if self.operator <= Operator::IsNot {
+            return None;
+        }
+        match self.key.as_str() {
+            "memory" | "cpus" => {
+                // More parts than one dot can have are those of a version.
+                let Some(value) = quantity(&self.value) else {
+                    return Some(false);
+                };
+                match self.operator {
+                    Operator::AtLeast if value <= 0.0 => Some(true),
+                    Operator::More if value < 0.0 => Some(true),
+                    Operator::AtMost if value <= 0.0 => Some(false),
+                    Operator::Less if value <= 0.0 => Some(false),
+                    _ => None,
+                }
+            }
+            "kernel" | "agent" => version_parts(&self.value).is_none().then_some(false),
+            "arch" | "os" => Some(false),
+            _ => None,
+        }
+    }
+}
+
 /// Numbers, sizes in bytes, or versions part by part; `None` where they cannot be compared.
 fn compared(has: &str, wanted: &str) -> Option<Ordering> {
     // A dot without a unit is that of a version: 5.10 is more than 5.9.
@@ -169,18 +198,20 @@ fn compared(has: &str, wanted: &str) -> Option<Ordering> {
     {
         return has.partial_cmp(&wanted);
     }
-    let parts = |text: &str| -> Option<Vec<u64>> {
-        let text = text.strip_prefix('v').unwrap_or(text);
-        // What follows the numbers, as in `6.6.51+rpt-rpi-v8`, says nothing about the order.
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
-        let parts = text[..end.unwrap_or(text.len())].trim_end_matches('.');
-        parts.split('.').map(|part| part.parse().ok()).collect()
-    };
-    let (mut has, mut wanted) = (parts(has)?, parts(wanted)?);
+    let (mut has, mut wanted) = (version_parts(has)?, version_parts(wanted)?);
     let len = has.len().max(wanted.len());
     has.resize(len, 0);
     wanted.resize(len, 0);
     Some(has.cmp(&wanted))
+}
+
+/// The numbers of a version.
+fn version_parts(text: &str) -> Option<Vec<u64>> {
+    let text = text.strip_prefix('v').unwrap_or(text);
+    // What follows the numbers, as in `6.6.51+rpt-rpi-v8`, says nothing about the order.
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let parts = text[..end.unwrap_or(text.len())].trim_end_matches('.');
+    parts.split('.').map(|part| part.parse().ok()).collect()
 }
 
 /// A number, also with a unit of sizes.
@@ -242,8 +273,9 @@ impl TryFrom<String> for Requirement {
             || (compares && compared(value, value).is_none())
         {
             return Err(format!(
-                "`{text}` is not a requirement: `key`, `!key`, `key=value`, `key!=value`, or a \
-                 comparison such as `memory>=1GiB`"
+                "`{}` is not a requirement: `key`, `!key`, `key=value`, `key!=value`, or a \
+                 comparison such as `memory>=1GiB`",
+                shown(&text)
             ));
         }
         Ok(Requirement {
@@ -280,6 +312,33 @@ mod tests {
             requirement
         );
         requirement.holds(has)
+    }
+
+    #[test]
+    fn a_comparison_that_no_node_can_change_is_known_by_its_type() {
+        for (text, expected) in [
+            ("memory >= -1", Some(true)),
+            ("memory>=0", Some(true)),
+            ("memory>0", None),
+            ("memory<0", Some(false)),
+            ("memory<=0", Some(false)),
+            ("memory<1GiB", None),
+            ("memory>=1.2.3", Some(false)),
+            ("cpus>-4", Some(true)),
+            ("cpus>=4", None),
+            ("kernel>=-1", Some(false)),
+            ("kernel>=5.10", None),
+            ("agent>=v1.2", None),
+            ("arch>=7", Some(false)),
+            ("os<12", Some(false)),
+            // What a label says can be anything.
+            ("depth>=-1", None),
+            ("arch=arm", None),
+            ("!memory", None),
+        ] {
+            let requirement = Requirement::try_from(text.to_owned()).unwrap();
+            assert_eq!(requirement.by_type(), expected, "{text}");
+        }
     }
 
     #[test]

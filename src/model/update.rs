@@ -1,6 +1,6 @@
 //! How a workload is changed from one version to another: in which steps, and what must hold.
 
-use super::{UnixMs, Workload};
+use super::{Health, HealthCheck, RunMode, UnixMs, Workload};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 use utoipa::ToSchema;
@@ -128,6 +128,50 @@ impl Default for Update {
     }
 }
 
+/// What a change takes beside the times that are asked of it, where its deadline leaves no time.
+const SLACK_MS: u64 = 5_000;
+
+/// So long an instance of `spec` must be up before it can have been healthy for
+/// `min_healthy_time_ms`: without a check it counts as healthy only once it has been up for its own
+/// `min_healthy_time`.
+pub fn least_healthy_ms(spec: &Workload, min_healthy_time_ms: u64) -> u64 {
+    let own_ms = uptime_ms(spec.health.as_ref(), &spec.mode, spec.min_healthy_time_ms());
+    min_healthy_time_ms.saturating_add(own_ms)
+}
+
+/// How long an instance must have been up to count as healthy at all; 0 where it is asked, or runs
+/// by the clock or so many times.
+pub fn uptime_ms(health: Option<&Health>, mode: &RunMode, min_healthy_time_ms: u64) -> u64 {
+    let asked = health.is_some_and(|h| h.check != HealthCheck::None);
+    if asked || *mode != RunMode::Forever {
+        0
+    } else {
+        min_healthy_time_ms
+    }
+}
+
+/// How long a change to `spec` may take. A deadline that nothing could meet is not held against it:
+/// a manifest with such a one is refused, but what was stored before may have it.
+pub fn healthy_limit_ms(
+    spec: &Workload,
+    min_healthy_time_ms: u64,
+    healthy_deadline_ms: u64,
+) -> u64 {
+    let least = least_healthy_ms(spec, min_healthy_time_ms);
+    if healthy_deadline_ms > least {
+        healthy_deadline_ms
+    } else {
+        least.saturating_add(SLACK_MS)
+    }
+}
+
+impl Update {
+    /// How long a change to `spec` may take, on the way there and on the way back.
+    pub fn limit_ms(&self, spec: &Workload) -> u64 {
+        healthy_limit_ms(spec, self.min_healthy_time_ms, self.healthy_deadline_ms)
+    }
+}
+
 /// A bound on disruption within each group of nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Budget {
@@ -192,4 +236,31 @@ pub enum TrialState {
     Passed,
     /// It was not: the fallback runs instead.
     Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Run;
+
+    #[test]
+    fn a_deadline_is_what_was_written_where_it_leaves_time_at_all() {
+        let run = Run::Process {
+            command: vec!["/bin/true".into()],
+            user: None,
+            working_dir: None,
+        };
+        let mut web = Workload::new("web".parse().unwrap(), run);
+        // Up for 10 s, and then healthy for 2 s.
+        assert_eq!(least_healthy_ms(&web, 2_000), 12_000);
+        assert_eq!(healthy_limit_ms(&web, 2_000, 13_000), 13_000);
+        assert_eq!(healthy_limit_ms(&web, 2_000, 12_000), 17_000);
+        web.health = Some(Health::new(HealthCheck::Tcp("127.0.0.1:80".into())));
+        assert_eq!(healthy_limit_ms(&web, 1_000, 5_000), 5_000);
+        // Nothing is asked of it.
+        web.health = Some(Health::new(HealthCheck::None));
+        assert_eq!(least_healthy_ms(&web, 2_000), 12_000);
+        web.mode = RunMode::NTimes { max_runs: 3 };
+        assert_eq!(least_healthy_ms(&web, 2_000), 2_000);
+    }
 }

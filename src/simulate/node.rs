@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     agent::{self, AgentEnd, Body, Fate, Note, Simulated, Values, Vitals},
-    config::{AgentConfig, Common, JoinSource, JoinToken, LogFormat},
+    config::{AgentConfig, Common, DEFAULT_RECONNECT_MAX_MS, JoinSource, JoinToken, LogFormat},
     model::{
         Assignment, Desired, EngineFact, InstanceState, Metric, Name, NodeFacts, ObservedInstance,
     },
@@ -187,7 +187,7 @@ impl VirtualNode {
             podman_socket: None,
             registry_config: None,
             parallel_pulls: 4,
-            reconnect_max_ms: 60_000,
+            reconnect_max_ms: DEFAULT_RECONNECT_MAX_MS,
             processes: false,
             standalone: None,
             local_socket: None,

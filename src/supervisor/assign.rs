@@ -108,6 +108,8 @@ impl Supervisor {
             let record = instance.runs.record.clone();
             self.memory.runs.insert(instance.name.clone(), record);
         }
+        self.told = Some(self.memory.clone());
+        self.unstored = false;
         Some(Action::Remember(self.memory.clone()))
     }
 

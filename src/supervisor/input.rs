@@ -300,7 +300,8 @@ pub enum Action {
         /// What.
         handle: String,
     },
-    /// Keep this on disk, durably, for the next [`super::Supervisor::new`].
+    /// Keep this on disk, durably, for the next [`super::Supervisor::new`]. Where that cannot be,
+    /// [`super::Supervisor::not_remembered`] decides what of the step goes on.
     Remember(Memory),
     /// The observed state changed: publish it.
     Report,

@@ -41,6 +41,7 @@
 //! | [`health`] | when to ask whether it works, and what the answers come to |
 //! | [`order`] | who waits for whom, at the start and at the stop |
 //! | [`backoff`] | delays and rows of failures |
+//! | [`unstored`] | the disk is full: what goes on all the same |
 //! | [`begin`], [`finish`] | an operation begins, and ends |
 //! | [`instance`], [`report`], [`sentence`] | what is known of an instance, and what is said of it |
 //!
@@ -88,12 +89,14 @@ mod sentence;
 mod tests;
 mod timetable;
 mod trial;
+mod unstored;
 
 pub use backoff::Backoff;
 pub use input::{
     Action, Held, Input, LocalOrder, Memory, Moment, Now, OpOutcome, OperationId, RunRecord,
     TrialRecord,
 };
+pub use unstored::Unstored;
 
 use crate::{
     model::{Name, RuntimeKind},
@@ -116,6 +119,12 @@ pub struct Supervisor {
     memory: Memory,
     /// It has changed since it was told last.
     remember: bool,
+    /// What of it the disk has.
+    stored: Memory,
+    /// What was told last; on the disk by the next step, unless that is said not to be so.
+    told: Option<Memory>,
+    /// The disk did not take what was told last.
+    unstored: bool,
     next_operation: OperationId,
     /// The last in the order of looks and ends of operations.
     moment: Moment,
@@ -155,6 +164,9 @@ impl Supervisor {
             assigned: false,
             instances: BTreeMap::new(),
             runtimes: runtimes.iter().map(|r| (*r, Runtime::Unlisted)).collect(),
+            stored: memory.clone(),
+            told: None,
+            unstored: false,
             memory,
             remember: false,
             next_operation: 1,
@@ -167,6 +179,10 @@ impl Supervisor {
     /// Takes one input; what must be done now, in this order.
     #[must_use]
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
+        if let Some(told) = self.told.take() {
+            self.stored = told;
+        }
+        let listed = matches!(input, Input::Listed { .. });
         let mut actions = Vec::new();
         self.take(now, input, &mut actions);
         self.attend(now, &mut actions);
@@ -176,6 +192,7 @@ impl Supervisor {
             self.decide_all(now, &mut actions);
         }
         self.keep_trials();
+        self.try_again_to_remember(listed, &actions);
         if let Some(remember) = self.remember() {
             let late = planted::is(Bug::RemembersTooLate);
             actions.insert(if late { actions.len() } else { 0 }, remember);

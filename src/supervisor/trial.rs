@@ -31,7 +31,7 @@ use crate::{
     manifest::quantity::duration_text,
     model::{
         AssignedInstance, Desired, Guard, HealthStatus, InstanceState, Name, RuntimeKind, Trial,
-        TrialState, UnixMs, Workload,
+        TrialState, UnixMs, Workload, healthy_limit_ms,
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -40,8 +40,6 @@ use std::{collections::BTreeMap, sync::Arc};
 const LAST_START: u32 = 3;
 /// How long the removal of what failed waits for its last lines.
 const WORDS_MS: u64 = 2_000;
-/// What a change needs at least beside the times that are asked of it.
-const SLACK_MS: u64 = 5_000;
 
 /// The guarded change of one instance.
 #[derive(Debug)]
@@ -114,15 +112,13 @@ impl Trying {
         }
     }
 
-    /// How long it may take; a deadline that nothing could meet is not held against it.
+    /// How long it may take.
     fn limit_ms(&self) -> u64 {
-        let up_ms = match self.offered.health {
-            Some(_) => 0,
-            None => self.offered.min_healthy_time_ms(),
-        };
-        let least = self.guard.min_healthy_time_ms.saturating_add(up_ms);
-        let deadline_ms = self.guard.healthy_deadline_ms;
-        deadline_ms.max(least.saturating_add(SLACK_MS))
+        healthy_limit_ms(
+            &self.offered,
+            self.guard.min_healthy_time_ms,
+            self.guard.healthy_deadline_ms,
+        )
     }
 
     fn decide(&mut self, state: TrialState, reason: Option<String>, unix_ms: UnixMs) {

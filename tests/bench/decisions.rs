@@ -8,7 +8,7 @@
 
 use fleetctl::{
     contract::Seq,
-    fleet::{Change, Effect, Entry, Fleet},
+    fleet::{Change, Effect, Entry, Fleet, Refusal},
     journal::{Journal, SqliteJournal},
     model::{
         HealthStatus, InstanceState, Name, NodeFacts, ObservedInstance, PlacementMode, Presence,
@@ -167,14 +167,21 @@ impl World {
 
     fn apply(&mut self, change: Change) -> Vec<Effect> {
         self.now += 1;
-        let entry = Entry {
+        self.try_apply(change).unwrap()
+    }
+
+    /// Applies it, and keeps it as the controller does.
+    fn try_apply(&mut self, change: Change) -> Result<Vec<Effect>, Refusal> {
+        let kept = self.fleet.kept_as(&change);
+        let mut entry = Entry {
             at_ms: self.now,
             by: None,
             change,
         };
-        let effects = self.fleet.apply(&entry).unwrap();
+        let effects = self.fleet.apply(&entry)?;
+        entry.change = kept.unwrap_or(entry.change);
         self.journal.push(entry);
-        effects
+        Ok(effects)
     }
 
     fn applied(&mut self, workloads: Vec<Workload>) -> Vec<Effect> {
@@ -198,7 +205,7 @@ impl World {
             warnings: Vec::new(),
             exit_code: None,
             handle: Some("1234".into()),
-            since_ms: self.now,
+            since_ms: START_MS,
             progress: None,
             health: Some(HealthStatus::Healthy),
             runs: None,
@@ -395,16 +402,14 @@ fn replay() {
             if let Change::StateReported { instances, .. } = &mut report {
                 let turn = written / 1_000;
                 let len = instances.len();
-                instances[turn % len].restarts = (turn / len) as u32 + 1;
+                // One after the other is started again; of the others a node says what it said.
+                for (i, one) in instances.iter_mut().enumerate().filter(|(i, _)| *i <= turn) {
+                    let times = (turn - i) / len;
+                    one.restarts = times as u32 + 1;
+                    one.since_ms = START_MS + ((i + times * len) as u64) * 10_000;
+                }
             }
-            let entry = Entry {
-                at_ms: world.now,
-                by: None,
-                change: report,
-            };
-            if world.fleet.apply(&entry).is_ok() {
-                world.journal.push(entry);
-            }
+            let _ = world.try_apply(report);
             if n % 20 == 0 {
                 session += 1;
                 world.present(n, Presence::Offline, session);

@@ -173,6 +173,34 @@ fn the_description_of_the_api_has_every_route() {
 }
 
 #[test]
+fn what_is_asked_is_understood_or_refused_and_never_passed_over() {
+    let fleet = Fleet::start();
+    let agent = fleet.agent("board").start();
+    let refused = fleet.ask("GET", "/api/v1/nodes?limt=5", None);
+    let detail = is_problem(&refused, 400);
+    assert!(
+        detail.contains("`limt`") && detail.contains("`limit`"),
+        "{detail}"
+    );
+    for path in ["/api/v1/nodes?limit=0", "/api/v1/rollouts?limit=1001"] {
+        assert!(is_problem(&fleet.ask("GET", path, None), 400).contains("from 1 to 1000"));
+    }
+    assert_eq!(fleet.ask("GET", "/api/v1/nodes?limit=1", None).status, 200);
+    let long = "x".repeat(6_000);
+    let detail = is_problem(
+        &fleet.ask("GET", &format!("/api/v1/nodes/{long}"), None),
+        404,
+    );
+    assert!(detail.len() < 200, "{detail}");
+    // Nothing sent asks for the defaults.
+    let drain = format!("/api/v1/nodes/{}/drain", agent.name);
+    let drained = fleet.ask("POST", &drain, None);
+    assert_eq!(drained.status / 100, 2, "{}", drained.text());
+    let missing = fleet.ask("POST", "/api/v1/instances/migrate", None);
+    assert!(is_problem(&missing, 422).contains("workload"));
+}
+
+#[test]
 fn many_commands_at_once_all_get_their_answer() {
     let fleet = Fleet::start();
     let agent = fleet.agent("board").start();

@@ -32,7 +32,7 @@ fn not_enforced(launched: &Launched, what: &str) -> bool {
     launched.warnings.iter().any(is_it)
 }
 
-async fn texts(fixture: &Fixture, handle: &str) -> Vec<String> {
+pub(super) async fn texts(fixture: &Fixture, handle: &str) -> Vec<String> {
     let lines = fixture.logs(handle, LogQuery::default()).await;
     lines.into_iter().map(|line| line.text).collect()
 }

@@ -15,6 +15,7 @@ on_both_engines!(
     an_engine_tells_its_version,
     what_was_launched_is_found_and_ends_when_it_is_stopped,
     an_interrupted_launch_is_adopted,
+    what_has_run_is_not_run_again_by_a_launch,
     two_versions_stand_beside_each_other,
     exit_codes_are_told,
     a_stop_ends_what_ignores_it,
@@ -72,6 +73,20 @@ async fn what_was_launched_is_found_and_ends_when_it_is_stopped(fixture: &Fixtur
 
     fixture.runtime.remove(&launched.handle).await.unwrap();
     assert!(fixture.list().await.is_empty());
+}
+
+/// As when the launch of an agent that was killed has come late.
+async fn what_has_run_is_not_run_again_by_a_launch(fixture: &Fixture) {
+    let launch = fixture.shell("echo ran; exit 3");
+    let launched = fixture.launch(&launch).await;
+    assert_eq!(fixture.exit(&launched.handle).await.code, Some(3));
+    assert_eq!(fixture.launch(&launch).await.handle, launched.handle);
+    assert_eq!(fixture.exit(&launched.handle).await.code, Some(3));
+    assert_eq!(
+        super::configured::texts(fixture, &launched.handle).await,
+        ["ran"]
+    );
+    fixture.clean().await;
 }
 
 async fn an_interrupted_launch_is_adopted(fixture: &Fixture) {

@@ -6,8 +6,9 @@
 //! | nothing that was asked for is forgotten | what has no node is known to wait for one |
 //! | generations only grow | a node's generation never falls, and names one assignment only |
 //! | a node obeys only newer generations | whatever is played to it again |
-//! | a rollout keeps to max_parallel | no node is told to change beyond it |
+//! | a rollout keeps to max_parallel | no node that serves is told to change, or to go back, beyond it |
 //! | a rollout keeps to its budget | nor beyond that of its label group |
+//! | a rollout keeps to its windows | forward, no node is told while they are shut |
 //! | nothing runs twice on a node | as its engine has it |
 //! | counted runs are never exceeded | as its engine has counted |
 //! | replay gives the same state | byte for byte, from a snapshot and from the first entry |
@@ -15,11 +16,12 @@
 
 use super::{
     journal::bytes,
+    operator::is_open,
     world::{NodeId, World},
 };
 use fleetctl::{
-    fleet::{Fleet, MovePhase, NodeRecord, Rollout, RolloutPhase, StepState, WorkloadRecord},
-    model::{HealthStatus, InstanceState, Name, PlacementMode, Presence, Update},
+    fleet::{Fleet, MovePhase, NodeRecord, Rollout, StepState, WorkloadRecord},
+    model::{Desired, HealthStatus, InstanceState, Name, PlacementMode, Presence, Update},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +32,32 @@ const MAX_RUNS: u32 = 2;
 #[derive(Debug, Default)]
 pub struct Seen {
     generations: BTreeMap<(Name, String), u64>,
-    /// Nodes that change, by workload.
-    changing: BTreeMap<Name, BTreeSet<Name>>,
+    /// By workload.
+    rollouts: BTreeMap<Name, Before>,
+}
+
+/// How a rollout was.
+#[derive(Debug, Default)]
+struct Before {
+    to: u64,
+    states: BTreeMap<Name, StepState>,
+    on_trial: BTreeSet<Name>,
+    progress_ms: u64,
+}
+
+impl Before {
+    fn of(w: &WorkloadRecord) -> Before {
+        let Some(rollout) = &w.rollout else {
+            return Before::default();
+        };
+        let states = rollout.steps.iter();
+        Before {
+            to: rollout.to,
+            states: states.map(|(n, s)| (n.clone(), s.state)).collect(),
+            on_trial: w.on_trial.keys().cloned().collect(),
+            progress_ms: rollout.progress_ms,
+        }
+    }
 }
 
 type Broken = (&'static str, String);
@@ -42,7 +68,8 @@ impl World {
         let Some(running) = &self.controller.running else {
             return;
         };
-        if let Err((rule, message)) = self.seen.look(&running.fleet) {
+        let open = is_open(self.wall());
+        if let Err((rule, message)) = self.seen.look(&running.fleet, open) {
             self.violate(rule, message);
         }
     }
@@ -125,7 +152,7 @@ impl World {
 }
 
 impl Seen {
-    fn look(&mut self, fleet: &Fleet) -> Result<(), Broken> {
+    fn look(&mut self, fleet: &Fleet, open: bool) -> Result<(), Broken> {
         for (name, node) in fleet.nodes() {
             let last = self
                 .generations
@@ -147,17 +174,26 @@ impl Seen {
         }
         for (name, w) in fleet.workloads() {
             copies(fleet, name, w)?;
-            let rollout = w.rollout.as_ref().filter(|r| r.phase.is_active());
-            let changing = rollout.map(changing).unwrap_or_default();
-            let before = self.changing.insert(name.clone(), changing.clone());
+            let before = self.rollouts.insert(name.clone(), Before::of(w));
             let before = before.unwrap_or_default();
-            let new: BTreeSet<&Name> = changing.difference(&before).collect();
-            let Some((rollout, update)) = rollout.zip(w.spec.update.as_ref()) else {
+            let Some(rollout) = &w.rollout else {
                 continue;
             };
-            // Back, everything goes at once.
-            if new.is_empty() || rollout.phase == RolloutPhase::RollingBack {
+            if rollout.phase.is_back() {
+                bounded_back(fleet, name, w, rollout, &before)?;
+            }
+            let Some(update) = w.spec.update.as_ref().filter(|_| rollout.phase.is_active()) else {
                 continue;
+            };
+            let changing = in_state(rollout, StepState::Changing);
+            let was = |n: &&Name| before.states.get(*n) == Some(&StepState::Changing);
+            let new: BTreeSet<&Name> = changing.iter().filter(|n| !was(n)).collect();
+            if new.is_empty() {
+                continue;
+            }
+            if !open && !update.windows.is_empty() {
+                let message = format!("{name} changes on {new:?} while no window is open");
+                return Err(("a rollout keeps to its windows", message));
             }
             parallel(name, rollout, update, &changing)?;
             budget(fleet, name, w, update, &changing, &new)?;
@@ -196,12 +232,61 @@ fn copies(fleet: &Fleet, name: &Name, w: &WorkloadRecord) -> Result<(), Broken> 
     Ok(())
 }
 
-fn changing(rollout: &Rollout) -> BTreeSet<Name> {
-    let changes = rollout.steps.iter();
-    changes
-        .filter(|(_, s)| s.state == StepState::Changing)
+fn in_state(rollout: &Rollout, state: StepState) -> BTreeSet<Name> {
+    let steps = rollout.steps.iter();
+    steps
+        .filter(|(_, s)| s.state == state)
         .map(|(n, _)| n.clone())
         .collect()
+}
+
+/// What failed, is ill or is in the middle of its change goes back at once; what serves goes by
+/// turns, as the version that is left says.
+fn bounded_back(
+    fleet: &Fleet,
+    name: &Name,
+    w: &WorkloadRecord,
+    rollout: &Rollout,
+    before: &Before,
+) -> Result<(), Broken> {
+    let left = w.history.iter().find(|r| r.revision == rollout.to);
+    let Some(update) = left.and_then(|r| r.spec.update.as_ref()) else {
+        return Ok(());
+    };
+    if before.to != rollout.to || w.desired == Desired::Stopped {
+        return Ok(());
+    }
+    let heard = |node: &Name| {
+        let record = fleet.node(node.as_str());
+        record.filter(|n| n.presence == Presence::Online)
+    };
+    let going = in_state(rollout, StepState::Returning);
+    let by_turn = |node: &&Name| {
+        let state = before.states.get(*node);
+        matches!(state, Some(StepState::Healthy | StepState::Waiting))
+            && heard(node).is_some_and(|n| is_healthy(n, name))
+            && !before.on_trial.contains(*node)
+    };
+    let told: BTreeSet<&Name> = going.iter().filter(by_turn).collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    let online: BTreeSet<Name> = going
+        .iter()
+        .filter(|n| heard(n).is_some())
+        .cloned()
+        .collect();
+    parallel(name, rollout, update, &online)?;
+    // What others have used up of the budget holds it back only for a while.
+    let due = before
+        .progress_ms
+        .saturating_add(update.progress_deadline_ms);
+    let waited = |node: &Name| {
+        let step = rollout.steps.get(node);
+        step.and_then(|s| s.switched_ms).is_some_and(|at| at >= due)
+    };
+    let told = told.into_iter().filter(|n| !waited(n)).collect();
+    budget(fleet, name, w, update, &going, &told)
 }
 
 fn parallel(

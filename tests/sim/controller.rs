@@ -168,11 +168,13 @@ impl World {
         let at_ms = self.wall();
         let asked = by.is_some();
         let running = self.controller.running.as_mut()?;
-        let entry = Entry { at_ms, by, change };
+        let kept = running.fleet.kept_as(&change);
+        let mut entry = Entry { at_ms, by, change };
         let mut effects = match running.fleet.apply(&entry) {
             Ok(effects) => effects,
             Err(refusal) => return Some(Err(refusal)),
         };
+        entry.change = kept.unwrap_or(entry.change);
         self.controller.journal.append(&entry);
         self.log(
             "journal",

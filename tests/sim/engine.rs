@@ -97,6 +97,14 @@ impl Engine {
         let same =
             |f: &&Found| f.workload == launch.workload.name && f.spec_hash == launch.spec_hash;
         let handle = match self.instances.iter().find(same) {
+            // As both engines' launch does.
+            Some(found) if found.status != FoundStatus::Created => {
+                return OpOutcome::Launched(Launched {
+                    handle: found.handle.clone(),
+                    pid: None,
+                    warnings: Vec::new(),
+                });
+            }
             Some(found) => found.handle.clone(),
             None => {
                 self.made += 1;

@@ -89,8 +89,6 @@ pub struct Node {
     // For who checks.
     /// Until then an operation of an agent that is dead may still take effect.
     pub haunted_until: u64,
-    /// Agents that were killed before their assignment was on the disk.
-    pub forgetful: BTreeSet<u64>,
 }
 
 impl Node {
@@ -129,7 +127,6 @@ impl Node {
             takes_ms: 300,
             look_takes_ms: 20,
             haunted_until: 0,
-            forgetful: BTreeSet::new(),
         }
     }
 
@@ -261,11 +258,8 @@ impl World {
         let now = self.now;
         let n = &mut self.nodes[node];
         n.fuse = None;
-        let Some(supervisor) = n.supervisor.take() else {
+        if n.supervisor.take().is_none() {
             return;
-        };
-        if supervisor.generation() > n.stored_generation {
-            n.forgetful.insert(n.agent);
         }
         n.haunted_until = now + 120_000;
         if ends == Ends::PowerCut {

@@ -8,10 +8,10 @@ use super::{
     world::{Event, NodeId, World},
 };
 use fleetctl::{
-    fleet::{Change, FleetConfig, RebalanceBounds, RolloutOrder},
+    fleet::{AutoRebalance, Change, FleetConfig, RebalanceBounds, RolloutOrder},
     model::{
         Budget, Desired, Health, HealthCheck, Mount, MountSource, Name, Placement, PlacementMode,
-        Port, Restart, RestartPolicy, Run, RunMode, Share, Strategy, Update, Workload,
+        Port, Restart, RestartPolicy, Run, RunMode, Share, Strategy, Update, Window, Workload,
         WorkloadType,
     },
 };
@@ -26,9 +26,16 @@ impl World {
     pub fn found(&mut self) {
         self.controller.snapshot_every = self.random.between(10, 200) as usize;
         self.controller_starts();
+        let rebalance = self.random.chance(300).then(|| AutoRebalance {
+            interval_ms: self.random.between(1, 3) * MINUTE,
+            bounds: RebalanceBounds {
+                threshold: self.random.between(5, 40) as u8,
+                ..RebalanceBounds::default()
+            },
+        });
         let config = FleetConfig {
             lost_after_ms: self.random.between(1, 4) * MINUTE,
-            rebalance: None,
+            rebalance,
         };
         let _ = self.change(None, Change::FleetConfigured { config });
         let (from, to) = self.profile.nodes;
@@ -331,8 +338,7 @@ fn fresh(name: Name, version: u64, random: &mut Random) -> Workload {
         workload.resources.memory = Some(random.between(1, 64) << 24);
     }
     workload.placement = placement(random);
-    // A workload whose runs are spent keeps what it ran last: there is nothing to roll out.
-    if !job && random.chance(750) {
+    if random.chance(750) {
         workload.update = Some(update(random));
     }
     set_version(&mut workload, version, "");
@@ -379,21 +385,40 @@ fn update(random: &mut Random) -> Update {
         label: "zone".into(),
         max_unavailable: Share::Count(random.between(1, 2) as u32),
     });
+    // One node after the other, and only now and then, would take longer than anybody waits here.
+    let in_windows = matches!(max_parallel, Share::Percent(_)) && random.chance(300);
+    let mut some = |of_all: u64| match in_windows && random.chance(of_all) {
+        true => vec![window()],
+        false => Vec::new(),
+    };
+    let (windows, download_windows) = (some(1_000), some(500));
     Update {
         max_parallel,
         canary: random.below(3) as u32,
         auto_promote: random.chance(800),
-        // Longer than until a node that is not heard any more is called silent: what has been
-        // healthy for less may have failed since, unheard.
-        min_healthy_time_ms: random.between(25, 40) * 1_000,
+        min_healthy_time_ms: random.between(5, 40) * 1_000,
         healthy_deadline_ms: random.between(90, 180) * 1_000,
         progress_deadline_ms: random.between(200, 400) * 1_000,
         auto_rollback: random.chance(800),
         sequence: random.chance(200).then(|| "zone".to_owned()),
         budget,
-        windows: Vec::new(),
-        download_windows: Vec::new(),
+        windows,
+        download_windows,
     }
+}
+
+/// Open in three of four minutes; [`is_open`] says the same in other words.
+fn window() -> Window {
+    Window {
+        opens: "*/4 * * * *".into(),
+        duration_ms: 3 * MINUTE,
+        time_zone: None,
+    }
+}
+
+/// Whether the windows of this simulation are open, by the controller's clock.
+pub fn is_open(at_ms: u64) -> bool {
+    at_ms % (4 * MINUTE) < 3 * MINUTE
 }
 
 /// Another version, or only another shape.
@@ -405,9 +430,7 @@ fn changed(mut workload: Workload, version: u64, random: &mut Random) -> Workloa
                 *replicas = random.below(6) as u32;
             }
         }
-        2 if workload.name.as_str() != "job" => {
-            workload.update = random.chance(800).then(|| update(random))
-        }
+        2 => workload.update = random.chance(800).then(|| update(random)),
         3..6 => {
             let kinds: &[&str] = match workload.health {
                 Some(_) => &["-crash", "-never", "-sick"],

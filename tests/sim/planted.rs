@@ -5,7 +5,7 @@ use super::run::{simulate, small};
 use fleetctl::planted::{self, Bug};
 
 /// Seeds in which a bug must show.
-const WITHIN: u64 = 60;
+const WITHIN: u64 = 200;
 
 #[test]
 fn every_planted_bug_is_caught_by_a_rule() {

@@ -203,7 +203,6 @@ impl World {
             return;
         }
         let wall = n.clocks(now).unix_ms;
-        let begun = n.engine.begun_of.clone();
         let outcome = if n.engine.down {
             OpOutcome::Failed(Engine::unreachable())
         } else if how == How::Refused {
@@ -226,9 +225,6 @@ impl World {
             | Action::Remove { handle, .. } => (handle.clone(), handle.clone()),
             _ => Default::default(),
         };
-        if n.forgetful.contains(&agent) {
-            n.engine.begun_of = begun;
-        }
         let endings = n.engine.endings(now);
         let of = |f: &&Found| f.handle == target || f.workload.as_str() == target;
         let touched = n.engine.instances().iter().filter(of);
@@ -290,10 +286,7 @@ impl World {
 }
 
 impl Node {
-    /// What is not assigned any more begins to count anew when it is assigned again. So does what
-    /// was begun by an agent that was killed before its assignment was on the disk (`forgetful`):
-    /// the older assignment that the next one starts with does not name the workload, and its count
-    /// is dropped.
+    /// What is not assigned any more begins to count anew when it is assigned again.
     fn forget_runs(&mut self, assignment: &Assignment) {
         let names = |w: &Name| assignment.instances.iter().any(|i| i.workload.name == *w);
         self.engine.begun_of.retain(|w, _| names(w));

@@ -168,7 +168,7 @@ fn what_is_not_for_this_node_is_left_out_with_a_reason() {
     for (name, words) in [
         ("lab", "zone=lab"),
         ("other", "`nodes`"),
-        ("none", "0 replicas"),
+        ("none", "no replica is asked for"),
         ("label", "label `floor`"),
     ] {
         let reason = &taken.left_out[name];

@@ -1,6 +1,6 @@
 //! Tokens and contexts.
 
-use super::OutputArgs;
+use super::{OutputArgs, Unasked};
 use crate::{identity::Role, manifest::quantity::parse_duration_ms};
 use clap::{Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -38,6 +38,8 @@ pub(in crate::cli) enum TokenVerb {
     Revoke {
         /// Its id, as listed
         id: String,
+        #[command(flatten)]
+        unasked: Unasked,
     },
 }
 
@@ -72,5 +74,7 @@ pub(in crate::cli) enum ContextVerb {
     Rm {
         /// Name
         name: String,
+        #[command(flatten)]
+        unasked: Unasked,
     },
 }

@@ -1,6 +1,6 @@
 //! Manifests: to check, plan, apply, run and adopt them.
 
-use super::{OutputArgs, complete};
+use super::{OutputArgs, Unasked, complete};
 use crate::{
     cli::files,
     config::{EngineSocket, parse_label},
@@ -75,18 +75,7 @@ pub(in crate::cli) struct PlanArgs {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ApplyArgs {
     #[command(flatten)]
-    pub(in crate::cli) files: FileArgs,
-    /// Take away every workload of the fleet that is in none of the manifests
-    #[arg(long, conflicts_with = "as_suffix")]
-    pub(in crate::cli) prune: bool,
-    /// Put this behind every name of the manifests, so that they run beside what is called so
-    #[arg(
-        long,
-        value_name = "SUFFIX",
-        allow_hyphen_values = true,
-        require_equals = true
-    )]
-    pub(in crate::cli) as_suffix: Option<String>,
+    pub(in crate::cli) what: PlanArgs,
     /// Do not ask
     #[arg(short, long)]
     pub(in crate::cli) yes: bool,
@@ -124,6 +113,8 @@ pub(in crate::cli) struct RmArgs {
     /// Wait until they are gone from every node that can be heard
     #[arg(long)]
     pub(in crate::cli) wait: bool,
+    #[command(flatten)]
+    pub(in crate::cli) unasked: Unasked,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! Rollouts, and instances that go from one node to another.
 
-use super::{OutputArgs, complete};
+use super::{OutputArgs, Unasked, complete};
 use crate::{
     manifest::quantity::{parse_bytes, parse_duration_ms},
     model::Name,
@@ -49,6 +49,8 @@ pub(in crate::cli) struct RolloutArg {
     pub(in crate::cli) workload: Name,
     #[command(flatten)]
     pub(in crate::cli) output: OutputArgs,
+    #[command(flatten)]
+    pub(in crate::cli) unasked: Unasked,
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +67,8 @@ pub(in crate::cli) struct RollbackArgs {
     /// Longest wait
     #[arg(long, default_value = "10m", value_parser = parse_duration_ms, value_name = "TIME")]
     pub(in crate::cli) timeout: u64,
+    #[command(flatten)]
+    pub(in crate::cli) unasked: Unasked,
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +88,8 @@ pub(in crate::cli) struct DrainArgs {
     /// Longest wait
     #[arg(long, default_value = "10m", value_parser = parse_duration_ms, value_name = "TIME")]
     pub(in crate::cli) timeout: u64,
+    #[command(flatten)]
+    pub(in crate::cli) unasked: Unasked,
 }
 
 #[derive(Debug, Args)]
@@ -125,6 +131,8 @@ pub(in crate::cli) struct MigrateArgs {
     /// Longest wait
     #[arg(long, default_value = "5m", value_parser = parse_duration_ms, value_name = "TIME")]
     pub(in crate::cli) timeout: u64,
+    #[command(flatten)]
+    pub(in crate::cli) unasked: Unasked,
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +152,12 @@ pub(in crate::cli) struct RebalanceArgs {
     /// Instances of one workload that move at the same time at most [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(in crate::cli) max_per_workload: Option<u32>,
+    /// Wait until every move has ended
+    #[arg(long, conflicts_with = "plan")]
+    pub(in crate::cli) wait: bool,
+    /// Longest wait
+    #[arg(long, default_value = "10m", value_parser = parse_duration_ms, value_name = "TIME")]
+    pub(in crate::cli) timeout: u64,
     #[command(flatten)]
     pub(in crate::cli) output: OutputArgs,
 }

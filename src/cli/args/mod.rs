@@ -179,6 +179,14 @@ pub(super) struct OutputArgs {
     pub(super) output: Format,
 }
 
+/// Of commands that change something and ask nothing: a script may say so everywhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub(super) struct Unasked {
+    /// Do not ask; nothing is asked here
+    #[arg(short = 'y', long = "yes", hide = true)]
+    pub(super) yes: bool,
+}
+
 #[derive(Debug, Clone, Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
@@ -219,6 +227,20 @@ mod tests {
             assert!(typed.is_err(), "{line}");
         }
         for line in [
+            "fleetctl rm web db -y",
+            "fleetctl rm --yes web",
+            "fleetctl node rm pi -y",
+            "fleetctl node revoke -y pi",
+            "fleetctl node drain pi -y",
+            "fleetctl workload stop web -y",
+            "fleetctl workload rollback web -y",
+            "fleetctl rollout abort web -y",
+            "fleetctl instance migrate web --from a -y",
+            "fleetctl command stop --all web -y",
+            "fleetctl token revoke abc -y",
+            "fleetctl context rm lab -y",
+            "fleetctl rebalance -y",
+            "fleetctl apply -f x -y",
             "fleetctl apply -f x --as-suffix=-next",
             "fleetctl node reserve pi --cpus 0.5",
             "fleetctl rollout rollback web --to 3 --wait",

@@ -1,6 +1,6 @@
 //! Nodes and commands to them.
 
-use super::{DrainArgs, ListArgs, ManyArgs, OutputArgs, ReserveArgs, complete};
+use super::{DrainArgs, ListArgs, ManyArgs, OutputArgs, ReserveArgs, Unasked, complete};
 use crate::{manifest::quantity::parse_duration_ms, model::Name};
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
@@ -101,6 +101,8 @@ pub(in crate::cli) struct NodeArg {
     /// Node
     #[arg(add = ArgValueCandidates::new(complete::nodes))]
     pub(in crate::cli) node: Name,
+    #[command(flatten)]
+    pub(in crate::cli) unasked: Unasked,
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,6 +129,8 @@ pub(in crate::cli) struct OrderArgs {
         add = ArgValueCandidates::new(complete::nodes)
     )]
     pub(in crate::cli) node: Option<Name>,
+    #[command(flatten)]
+    pub(in crate::cli) unasked: Unasked,
     #[command(flatten)]
     pub(in crate::cli) many: ManyArgs,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Workloads.
 
-use super::{HistoryArgs, ListArgs, OutputArgs, RollbackArgs, WhyArgs, complete};
+use super::{HistoryArgs, ListArgs, OutputArgs, RollbackArgs, Unasked, WhyArgs, complete};
 use crate::model::Name;
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
@@ -53,4 +53,6 @@ pub(in crate::cli) struct WorkloadArg {
     /// Wait until it is so
     #[arg(long)]
     pub(in crate::cli) wait: bool,
+    #[command(flatten)]
+    pub(in crate::cli) unasked: Unasked,
 }

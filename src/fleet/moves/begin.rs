@@ -10,6 +10,15 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
+/// Why an instance must not move.
+#[derive(Debug)]
+pub(super) struct Hold {
+    /// One sentence.
+    pub reason: String,
+    /// It does not pass by itself.
+    pub lasting: bool,
+}
+
 impl MoveWhy {
     /// For sentences.
     fn because(self) -> &'static str {
@@ -40,8 +49,43 @@ impl Fleet {
     /// Why an instance must not move by anybody's order now: one sentence. That there is a node for
     /// it is another question.
     pub(super) fn held(&self, workload: &Name, from: &Name, force: bool) -> Option<String> {
+        self.hold(workload, from, force).map(|hold| hold.reason)
+    }
+
+    /// The same, and whether it passes.
+    pub(super) fn hold(&self, workload: &Name, from: &Name, force: bool) -> Option<Hold> {
         let w = self.workloads.get(workload)?;
-        let node = self.nodes.get(from)?;
+        if let Some(reason) = self.busy(workload, from, w) {
+            return Some(Hold {
+                reason,
+                lasting: false,
+            });
+        }
+        if let Some(state) = local_state(&w.spec).filter(|_| !force) {
+            let reason = format!(
+                "{workload} has local state in {state}, which would be left behind: \
+                 `fleetctl instance migrate {workload} --from {from} --force` gives it up"
+            );
+            return Some(Hold {
+                reason,
+                lasting: true,
+            });
+        }
+        let offline = self.nodes.get(from)?.presence == Presence::Offline;
+        let reason = (offline && !force).then(|| {
+            format!(
+                "{from} is offline, so that {workload} cannot be stopped there: wait until it is \
+                 heard again or counts as lost, or use --force"
+            )
+        });
+        reason.map(|reason| Hold {
+            reason,
+            lasting: false,
+        })
+    }
+
+    /// Something else is done with it at the moment.
+    fn busy(&self, workload: &Name, from: &Name, w: &WorkloadRecord) -> Option<String> {
         if w.spec.placement.mode == PlacementMode::Every {
             return Some(format!("{workload} runs on every node that may run it"));
         }
@@ -58,18 +102,6 @@ impl Fleet {
             return Some(format!(
                 "{workload} is being changed to {}: it moves when that has ended, or is paused",
                 w.spec.version
-            ));
-        }
-        if let Some(state) = local_state(&w.spec).filter(|_| !force) {
-            return Some(format!(
-                "{workload} has local state in {state}, which would be left behind: \
-                 `fleetctl instance migrate {workload} --from {from} --force` gives it up"
-            ));
-        }
-        if node.presence == Presence::Offline && !force {
-            return Some(format!(
-                "{from} is offline, so that {workload} cannot be stopped there: wait until it is \
-                 heard again or counts as lost, or use --force"
             ));
         }
         None

@@ -9,18 +9,31 @@
 //! ```
 //!
 //! A few instances leave at a time, and of one workload never two. What cannot leave is named,
-//! with the reason, and is tried again when something changes. Instances of `on = "every"` stay:
-//! they are on every node, so that there is nowhere to go.
+//! with the reason, and is tried again when something changes. A replica that no other node can take
+//! is stopped where others of its workload go on: the node is to be emptied, and they are as many as
+//! there can be; it waits for a node. Instances of `on = "every"` stay: they are on every node, so
+//! that there is nowhere to go.
 
-use super::{Blocker, Drain, DrainView, MoveWhy, Reserved};
+use super::{Blocker, Drain, DrainView, MoveWhy, Reserved, begin::Hold, target::NoTarget};
 use crate::{
-    fleet::{Effect, Fleet, Refusal, event::emit},
-    model::{Name, PlacementMode, UnixMs},
+    fleet::{Effect, Fleet, NodeRecord, Refusal, event::emit, placement::amount},
+    model::{Desired, Name, PlacementMode, Presence, UnixMs},
 };
 use std::collections::BTreeSet;
 
 /// Instances that leave a node at the same time.
 const AT_ONCE: usize = 4;
+
+/// What becomes of an instance on a node that is drained.
+#[derive(Debug)]
+enum Leaves {
+    /// It can go to this node.
+    For(Name),
+    /// It can go nowhere, and others of its workload go on: it stops. Why, one sentence.
+    Stops(String),
+    /// It stays for now.
+    Not(Hold),
+}
 
 impl Fleet {
     /// A node takes nothing new, or does again.
@@ -116,18 +129,21 @@ impl Fleet {
             if moving >= AT_ONCE {
                 break;
             }
-            let busy = self.workloads.get(name).is_none_or(|w| !w.moves.is_empty());
-            if busy || self.blocker(name, node, drain.force).is_some() {
+            if self.workloads.get(name).is_none_or(|w| !w.moves.is_empty()) {
                 continue;
             }
             self.freshen();
-            if let Ok((to, _)) = self.target(name, node) {
-                let why = MoveWhy::Drained;
-                effects.extend(self.begin_move(name, node, &to, why, at, touched));
-                moving += 1;
+            match self.leaves(name, node, drain.force) {
+                Leaves::For(to) => {
+                    let why = MoveWhy::Drained;
+                    effects.extend(self.begin_move(name, node, &to, why, at, touched));
+                    moving += 1;
+                }
+                Leaves::Stops(why) => effects.extend(self.stop_on(name, node, &why, at, touched)),
+                Leaves::Not(_) => {}
             }
         }
-        if leaving.is_empty()
+        if self.leaving(node).is_empty()
             && let Some(record) = self.nodes.get_mut(node)
         {
             record.drain = Some(Drain {
@@ -156,8 +172,9 @@ impl Fleet {
         let total = record.facts.as_ref().map_or(0, |f| f.memory_total);
         if total > 0 && reserved.memory > total {
             return Err(Refusal::Invalid(format!(
-                "{node} has {total} bytes of memory: {} cannot be reserved",
-                reserved.memory
+                "{node} has {} of memory: {} cannot be reserved",
+                amount(total),
+                amount(reserved.memory)
             )));
         }
         if record.reserved == reserved {
@@ -180,20 +197,36 @@ impl Fleet {
             if !w.moves.is_empty() {
                 return None;
             }
-            let reason = self.blocker(name, node, drain.force);
-            let reason = reason.or_else(|| self.target(name, node).err())?;
+            let Leaves::Not(hold) = self.leaves(name, node, drain.force) else {
+                return None;
+            };
             Some(Blocker {
                 workload: name.clone(),
-                reason,
+                reason: hold.reason,
+                lasting: hold.lasting,
             })
         };
+        let under_way = |name: &Name| {
+            Some(Blocker {
+                workload: name.clone(),
+                reason: self.on_the_move(name, node)?,
+                lasting: false,
+            })
+        };
+        let every = |name: &&Name| {
+            let w = self.workloads.get(*name);
+            w.is_some_and(|w| w.spec.placement.mode == PlacementMode::Every)
+        };
+        let placed = self.nodes.get(node).into_iter().flat_map(|n| &n.placed);
         Some(DrainView {
             since_ms: drain.since_ms,
             force: drain.force,
             total: drain.total.max(leaving.len()),
             left: leaving.len(),
             moving: leaving.iter().filter(moving).count(),
+            under_way: leaving.iter().filter_map(under_way).collect(),
             blocked: leaving.iter().filter_map(blocked).collect(),
+            staying: placed.filter(every).cloned().collect(),
             done_ms: drain.done_ms,
         })
     }
@@ -213,8 +246,70 @@ impl Fleet {
         all.into_iter().cloned().collect()
     }
 
-    fn blocker(&self, workload: &Name, node: &Name, force: bool) -> Option<String> {
-        let held = self.held(workload, node, force);
-        held.or_else(|| self.gap(workload, node))
+    /// What becomes of an instance on a node that is drained, as things are.
+    fn leaves(&self, workload: &Name, node: &Name, force: bool) -> Leaves {
+        if let Some(hold) = self.hold(workload, node, force) {
+            return Leaves::Not(hold);
+        }
+        let NoTarget { reason, passes } = match self.target(workload, node) {
+            Ok((to, _)) => {
+                return match self.gap(workload, node) {
+                    Some(reason) => Leaves::Not(Hold {
+                        reason,
+                        lasting: false,
+                    }),
+                    None => Leaves::For(to),
+                };
+            }
+            Err(none) => none,
+        };
+        match self.others_go_on(workload, node) {
+            Some(true) if !passes => Leaves::Stops(reason),
+            Some(false) if !passes => Leaves::Not(Hold {
+                reason: format!("{reason}; it stops here as soon as another one of it is up"),
+                lasting: false,
+            }),
+            _ => Leaves::Not(Hold {
+                reason,
+                lasting: !passes,
+            }),
+        }
+    }
+
+    /// Whether another instance of a workload works, on a node that is to keep it; `None` where
+    /// there is none on such a node.
+    fn others_go_on(&self, workload: &Name, node: &Name) -> Option<bool> {
+        let w = self.workloads.get(workload)?;
+        let others = w.placed.iter().filter(|n| *n != node);
+        let others = others.filter_map(|n| self.nodes.get(n));
+        let mut others = others.filter(|n| n.drain.is_none() && !n.lost).peekable();
+        others.peek()?;
+        let up = |n: &NodeRecord| {
+            let observed = n.observed.get(workload);
+            n.presence == Presence::Online && observed.is_some_and(|o| o.state.is_well())
+        };
+        Some(w.desired == Desired::Stopped || others.any(up))
+    }
+
+    /// A replica stops, though it can go nowhere: it waits for a node.
+    fn stop_on(
+        &mut self,
+        workload: &Name,
+        node: &Name,
+        why: &str,
+        at: UnixMs,
+        touched: &mut BTreeSet<Name>,
+    ) -> Vec<Effect> {
+        let reason = "it is drained: the replica that was here waits for another node";
+        self.take_off(workload, node, reason.into(), touched);
+        let Some(w) = self.workloads.get_mut(workload) else {
+            return Vec::new();
+        };
+        w.missing = w.missing.saturating_add(1);
+        let message = format!(
+            "{workload} stops on {node}, which is drained, and waits for another node: {why}"
+        );
+        let event = emit(at, "instance_waits", message).about_node(node);
+        vec![event.about_workload(workload).effect()]
     }
 }

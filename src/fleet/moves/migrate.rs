@@ -1,6 +1,6 @@
 //! A person wants an instance on another node.
 
-use super::{MoveWhy, stays::local_state};
+use super::{MoveWhy, stays::local_state, target::NoTarget};
 use crate::{
     fleet::{Effect, Fleet, Refusal, event::emit},
     model::{Name, Presence, UnixMs},
@@ -68,8 +68,9 @@ impl Fleet {
         to: Option<&Name>,
     ) -> Result<Name, Refusal> {
         let Some(to) = to else {
-            let target = self.target(workload, from).map_err(Refusal::Conflict)?;
-            return Ok(target.0);
+            let target = self.target(workload, from);
+            let none = |none: NoTarget| Refusal::Conflict(none.reason);
+            return target.map(|(to, _)| to).map_err(none);
         };
         if !self.nodes.contains_key(to) {
             return Err(Refusal::no_node(to));

@@ -27,6 +27,7 @@
 //! | [`stays`] | what must not move, and what must not run twice for a moment |
 //! | [`target`] | where to |
 //! | [`begin`], [`advance`], [`end`] | a move: its conditions, its way, its two ends |
+//! | [`waits`] | what it waits for |
 //! | [`lost`], [`damping`] | nodes that fall silent, and nodes that come and go |
 //! | [`drain`], [`migrate`], [`rebalance`] | what a person orders |
 //! | [`room`] | how full a node is |
@@ -44,6 +45,7 @@ mod record;
 mod room;
 mod stays;
 mod target;
+mod waits;
 mod watch;
 
 pub use record::{
@@ -52,6 +54,7 @@ pub use record::{
 };
 
 pub(super) use room::Room;
+pub(super) use watch::is_draining;
 
 use super::{Fleet, WorkloadRecord};
 use crate::model::Name;

@@ -53,12 +53,72 @@ impl Fleet {
         Ok(effects)
     }
 
+    /// Refuses a plan that somebody hands in, where it is not what would be planned now. Its
+    /// version alone says too much: it grows with each report of a node.
+    ///
+    /// # Errors
+    /// A [`Refusal`], which says what is wrong with it.
+    pub fn check_rebalance(&self, plan: &RebalancePlan) -> Result<(), Refusal> {
+        if plan.moves.len() > MAX_MOVES {
+            let message = format!("a fleet is rebalanced by at most {MAX_MOVES} moves at once");
+            return Err(Refusal::Invalid(message));
+        }
+        let mut ends = BTreeSet::new();
+        for PlannedMove {
+            workload, from, to, ..
+        } in &plan.moves
+        {
+            for node in [from, to] {
+                if !ends.insert((workload, node)) {
+                    return Err(Refusal::Invalid(format!(
+                        "this plan moves {workload} from or to {node} twice: name each instance \
+                         once"
+                    )));
+                }
+            }
+        }
+        let stale = |reason: String| {
+            Refusal::Conflict(format!(
+                "this plan does not hold any more ({reason}): look at a new one"
+            ))
+        };
+        let (made, now) = (plan.version, self.version);
+        if made > now {
+            return Err(stale(format!(
+                "it is of version {made} of the fleet, which has only come to {now}"
+            )));
+        }
+        if let Some(reason) = plan.moves.iter().find_map(|m| self.outdated(m)) {
+            return Err(stale(reason));
+        }
+        if made < now {
+            let bounds = plan.bounds.clone().unwrap_or_default();
+            let fresh = self.plan_rebalance(&bounds, 0);
+            let fresh: BTreeSet<_> = fresh.moves.iter().map(ends_of).collect();
+            let gone = plan.moves.iter().find(|m| !fresh.contains(&ends_of(m)));
+            if let Some(m) = gone {
+                return Err(stale(format!(
+                    "it is of version {made} of the fleet, and at version {now} {} would not go \
+                     from {} to {}",
+                    m.workload, m.from, m.to
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Why a planned move cannot be made any more.
     fn outdated(&self, m: &PlannedMove) -> Option<String> {
         let PlannedMove {
             workload, from, to, ..
         } = m;
         let w = self.workloads.get(workload);
+        if w.is_none() {
+            return Some(format!("there is no workload {workload}"));
+        }
+        if !self.nodes.contains_key(from) {
+            return Some(format!("there is no node {from}"));
+        }
         if w.is_none_or(|w| !w.placed.contains(from)) {
             return Some(format!("{workload} is not on {from}"));
         }
@@ -83,6 +143,7 @@ impl Fleet {
         while planning.moves.len() < planning.max_moves && planning.plan_one() {}
         RebalancePlan {
             version: self.version,
+            bounds: Some(bounds.clone()),
             before,
             after: planning.extremes(),
             moves: planning.moves,
@@ -113,6 +174,10 @@ impl Fleet {
         }
         self.gap(name, node)
     }
+}
+
+fn ends_of(m: &PlannedMove) -> (&Name, &Name, &Name) {
+    (&m.workload, &m.from, &m.to)
 }
 
 /// A plan while it is made.
@@ -229,9 +294,13 @@ impl<'a> Planning<'a> {
             fleet.suits_as_well(name, from, to) && fleet.obstacle_on(name, to).is_none()
         });
         if good.is_none() && self.kept.len() < MAX_KEPT {
-            self.kept.push(format!(
-                "nothing else of {from} can go to a node that is emptier"
-            ));
+            let nothing = fleet.nodes.get(from).map(Room::empty);
+            self.kept.push(match nothing {
+                Some(empty) if empty.load() == room.load() => {
+                    format!("what is reserved of {from} fills it, whatever is moved")
+                }
+                _ => format!("nothing else of {from} can go to a node that is emptier"),
+            });
         }
         good.map(|(_, name, to)| (name, to))
     }
@@ -256,7 +325,9 @@ impl<'a> Planning<'a> {
             false => "the new one is healthy before the old one stops: both run for a while",
         };
         let fetch = match &w.spec.run {
-            Run::Container { image, .. } => format!("; {to} needs {image}"),
+            Run::Container { image, .. } if !self.fleet.has_image(to, image) => {
+                format!("; {to} needs {image}")
+            }
             _ => String::new(),
         };
         self.rooms.insert(from, left);
@@ -275,6 +346,13 @@ impl<'a> Planning<'a> {
 }
 
 impl Fleet {
+    /// Something that is there is made of this image.
+    fn has_image(&self, node: &Name, wanted: &str) -> bool {
+        let placed = self.nodes.get(node).into_iter().flat_map(|n| &n.placed);
+        let mut specs = placed.filter_map(|w| self.workloads.get(w));
+        specs.any(|w| matches!(&w.spec.run, Run::Container { image, .. } if image == wanted))
+    }
+
     /// What is preferred, and what replicas are spread over, is not given up for an even load.
     fn suits_as_well(&self, workload: &Name, from: &Name, to: &Name) -> bool {
         let found = |node: &Name| Some(self.nodes.get(node)?.properties());

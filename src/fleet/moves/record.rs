@@ -78,8 +78,15 @@ pub struct DrainView {
     pub left: usize,
     /// Of these, on their way.
     pub moving: usize,
+    /// What each of those waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub under_way: Vec<Blocker>,
     /// Of these, held up by something that does not end by itself soon.
     pub blocked: Vec<Blocker>,
+    /// What is on every node, and stays on this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub staying: Vec<Name>,
     /// When nothing was left, controller's clock.
     #[serde(default)]
     pub done_ms: Option<UnixMs>,
@@ -93,6 +100,9 @@ pub struct Blocker {
     pub workload: Name,
     /// Why, one sentence.
     pub reason: String,
+    /// Nothing that goes on ends it: somebody has to do something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lasting: bool,
 }
 
 /// What of a node is not for instances.
@@ -172,6 +182,9 @@ impl Default for RebalanceBounds {
 pub struct RebalancePlan {
     /// [`super::super::Fleet::version`] that it was made from.
     pub version: u64,
+    /// The bounds that it was made within.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounds: Option<RebalanceBounds>,
     /// The moves, in their order.
     pub moves: Vec<PlannedMove>,
     /// Load of the fullest and of the emptiest node before, 0–100.

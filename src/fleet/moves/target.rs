@@ -1,56 +1,114 @@
-//! Where an instance can go.
+//! Where an instance can go, and why it can go nowhere.
 
-use crate::{fleet::Fleet, model::Name};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::{
+    fleet::{
+        Fleet,
+        placement::{KEPT, obstacle},
+    },
+    model::Name,
+};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
-/// Nodes that are named in a sentence.
+/// Nodes that are named in a sentence; and kinds of obstacles.
 const NAMED: usize = 2;
+
+/// There is no node for it.
+#[derive(Debug)]
+pub(super) struct NoTarget {
+    /// Why, one sentence.
+    pub reason: String,
+    /// What is in the way on one of them passes by itself before long.
+    pub passes: bool,
+}
+
+/// What is in the way on nodes; what says the most of the fleet comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It cannot run there.
+    Obstacle,
+    /// A node runs one instance of a workload.
+    Taken,
+    /// It could, and is not tried again for a while.
+    Tried,
+}
+
+/// Nodes with the same one.
+#[derive(Debug, Default)]
+struct Group<'a> {
+    named: Vec<&'a Name>,
+    count: usize,
+}
 
 impl Fleet {
     /// The best node that could take one more instance of a workload, and why; nodes on which a move
-    /// of it ended lately are left out. Else a sentence that says why there is none.
-    pub(super) fn target(&self, workload: &Name, from: &Name) -> Result<(Name, String), String> {
+    /// of it ended lately are left out.
+    pub(super) fn target(&self, workload: &Name, from: &Name) -> Result<(Name, String), NoTarget> {
         let tried = self.watched.iter().flatten();
         let tried = tried.filter(|n| {
             let record = self.nodes.get(*n);
             record.is_some_and(|r| r.moved.contains_key(workload))
         });
-        let tried: BTreeSet<Name> = tried.filter(|n| *n != from).cloned().collect();
-        let mut exclude = tried.clone();
+        let mut exclude: BTreeSet<Name> = tried.cloned().collect();
         exclude.insert(from.clone());
         self.best_target(workload, &exclude)
-            .map_err(|obstacles| no_target(obstacles, &tried))
+            .map_err(|_| self.no_target(workload, from))
+    }
+
+    /// `no other node can take it: b and c (it is offline); d (it runs there already)`.
+    fn no_target(&self, workload: &Name, from: &Name) -> NoTarget {
+        let Some(record) = self.workloads.get(workload) else {
+            return NoTarget {
+                reason: format!("there is no workload {workload}"),
+                passes: false,
+            };
+        };
+        let shunned = self.shunning(workload);
+        let wish = Fleet::wish(record, &shunned);
+        // A node that never counts as lost may be away for ever.
+        let comes_back = self.config.lost_after_ms > 0;
+        let mut passes = false;
+        let mut groups: BTreeMap<(Rank, String), Group<'_>> = BTreeMap::new();
+        for node in self.candidates().filter(|c| c.name != from) {
+            let key = if record.placed.contains(node.name) {
+                (Rank::Taken, KEPT.to_owned())
+            } else if let Some(found) = obstacle(&wish, &node, false) {
+                passes |= found.passes(comes_back);
+                (Rank::Obstacle, found.to_string())
+            } else {
+                passes = true;
+                let said = match record.moves_at(node.name) {
+                    true => "it is between two nodes there",
+                    false => "a move to it has failed lately, or ended there",
+                };
+                (Rank::Tried, said.to_owned())
+            };
+            let group = groups.entry(key).or_default();
+            group.count += 1;
+            if group.named.len() < NAMED {
+                group.named.push(node.name);
+            }
+        }
+        NoTarget {
+            reason: said(groups),
+            passes,
+        }
     }
 }
 
-/// `no other node can take it: b and c (it is offline), d (it has no docker)`: what holds for the
-/// most nodes comes first.
-fn no_target(obstacles: BTreeMap<Name, String>, tried: &BTreeSet<Name>) -> String {
-    let mut by_reason: BTreeMap<String, Vec<Name>> = BTreeMap::new();
-    for (node, reason) in obstacles {
-        let reason = match tried.contains(&node) {
-            true => "a move to it has failed lately, or ended there".to_owned(),
-            false => reason,
-        };
-        by_reason.entry(reason).or_default().push(node);
-    }
-    for node in tried {
-        if !by_reason.values().flatten().any(|n| n == node) {
-            let reason = "a move to it has failed lately, or ended there".to_owned();
-            by_reason.entry(reason).or_default().push(node.clone());
-        }
-    }
-    if by_reason.is_empty() {
+fn said(groups: BTreeMap<(Rank, String), Group<'_>>) -> String {
+    if groups.is_empty() {
         return "there is no other node".into();
     }
-    let mut all: Vec<(String, Vec<Name>)> = by_reason.into_iter().collect();
-    all.sort_by_key(|(_, nodes)| std::cmp::Reverse(nodes.len()));
-    let parts = all.iter().take(NAMED).map(|(reason, nodes)| {
-        let named: Vec<&str> = nodes.iter().take(NAMED).map(Name::as_str).collect();
-        let more = nodes.len() - named.len();
-        let nodes = match more {
+    let mut all: Vec<_> = groups.into_iter().collect();
+    all.sort_by_key(|((rank, _), group)| (*rank, Reverse(group.count)));
+    let parts = all.iter().take(NAMED).map(|((_, reason), group)| {
+        let named: Vec<&str> = group.named.iter().map(|n| n.as_str()).collect();
+        let nodes = match group.count - named.len() {
             0 => named.join(" and "),
-            _ => format!("{} and {more} more", named.join(", ")),
+            more => format!("{} and {more} more", named.join(", ")),
         };
         format!("{nodes} ({reason})")
     });

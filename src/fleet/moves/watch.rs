@@ -60,8 +60,10 @@ impl Fleet {
                 effects.extend(self.drain_further(name, at, &mut touched));
             }
         }
-        if self.rebalance_due().is_some_and(|due| due <= at) {
+        if self.rebalance_at().is_some_and(|due| due <= at) {
             self.rebalanced_ms = at;
+            // Of this entry, which is counted when it is done.
+            self.rebalanced_version = self.version + 1;
             effects.extend(self.rebalance_by_itself(at, &mut touched));
         }
         for name in &watched {
@@ -104,6 +106,12 @@ impl Fleet {
     }
 
     fn rebalance_due(&self) -> Option<UnixMs> {
+        // A fleet in which nothing has happened since is not looked at, and writes no entries.
+        self.rebalance_at()
+            .filter(|_| self.version > self.rebalanced_version)
+    }
+
+    fn rebalance_at(&self) -> Option<UnixMs> {
         let auto = self.config.rebalance.as_ref()?;
         let interval = auto.interval_ms.max(MIN_INTERVAL_MS);
         Some(self.rebalanced_ms.saturating_add(interval))
@@ -162,11 +170,33 @@ impl Fleet {
                 self.arm_retry(at);
                 Vec::new()
             }
+            Change::StateReported { node, .. } | Change::StateChanged { node, .. } => {
+                self.freshen();
+                // What is up now may let another one of it leave.
+                if self.shares_with_a_drained(node) {
+                    self.arm_retry(at);
+                }
+                Vec::new()
+            }
             Change::WorkloadDesired { workload, .. } => {
                 self.advance(&BTreeSet::from([workload.clone()]), at)
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Something on this node is also on another one that is being emptied.
+    fn shares_with_a_drained(&self, node: &Name) -> bool {
+        let Some(record) = self.nodes.get(node) else {
+            return false;
+        };
+        let others = self.index.draining.iter().filter(|n| *n != node);
+        let mut others = others.filter_map(|n| self.nodes.get(n));
+        let may_leave = |name: &&Name| !self.index.every.contains(*name);
+        others.any(|n| {
+            let mut shared = n.placed.intersection(&record.placed);
+            shared.any(|name| may_leave(&name))
+        })
     }
 
     /// Something waits to leave a node, and may be able to now.
@@ -207,7 +237,8 @@ fn may_be_lost(node: &NodeRecord) -> bool {
         && node.facts.is_some()
 }
 
-fn is_draining(node: &NodeRecord) -> bool {
+/// It is not empty yet.
+pub(in crate::fleet) fn is_draining(node: &NodeRecord) -> bool {
     let drain = node.drain.as_ref();
     drain.is_some_and(|d| d.done_ms.is_none())
 }

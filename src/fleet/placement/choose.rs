@@ -9,11 +9,11 @@ use super::{
     Candidate, Obstacle, Wish, obstacle,
     strategy::{self, Score},
 };
-use crate::model::{Name, Presence};
+use crate::model::{Name, PlacementMode, Presence};
 use std::collections::BTreeMap;
 
 /// Value of the `spread` label; a node without the label has none.
-type Value<'a> = Option<&'a str>;
+pub(super) type Value<'a> = Option<&'a str>;
 
 /// Replicas by the value of a label.
 #[derive(Debug, Clone, Default)]
@@ -72,49 +72,131 @@ pub(super) struct Chosen<'a> {
     pub nodes: Vec<(Candidate<'a>, String)>,
 }
 
-/// The best `wanted` of `pool`, beside those of `tally`. `ordered`: the pool comes in the order of
-/// its scores, and no further node is looked at than needed.
+/// Nodes, one after the other.
+pub(super) type Nodes<'a> = Box<dyn Iterator<Item = Candidate<'a>> + 'a>;
+
+/// Where nodes are chosen from.
+pub(super) enum Pool<'a> {
+    /// In whatever order: all must be looked at.
+    Any(Nodes<'a>),
+    /// In the order of their scores, and nothing is spread: the first ones are the best.
+    Best(Nodes<'a>),
+    /// By the value of the `spread` label, each in the order of its scores; there may be several
+    /// of one value.
+    Groups(Vec<(Value<'a>, Nodes<'a>)>),
+}
+
+impl<'a> Pool<'a> {
+    pub(super) fn all(self) -> Nodes<'a> {
+        match self {
+            Pool::Any(nodes) | Pool::Best(nodes) => nodes,
+            Pool::Groups(groups) => Box::new(groups.into_iter().flat_map(|(_, nodes)| nodes)),
+        }
+    }
+}
+
+/// Nodes of one value, of which only the best one is known yet.
+struct Group<'a, 'f> {
+    value: Value<'a>,
+    best: Option<(Score, Candidate<'a>)>,
+    /// The others that are free, the best one first.
+    next: Box<dyn FnMut() -> Option<(Score, Candidate<'a>)> + 'f>,
+}
+
+/// The best `wanted` of those of `pool` that are `free`, beside those of `tally`. No further node is
+/// looked at than needed.
 pub(super) fn grow<'a>(
     wish: &Wish<'a>,
     wanted: usize,
     replicas: usize,
     tally: &mut Tally<'a>,
-    pool: impl Iterator<Item = Candidate<'a>>,
-    ordered: bool,
+    pool: Pool<'a>,
+    free: &dyn Fn(&Candidate<'a>) -> bool,
 ) -> Chosen<'a> {
-    let mut free = pool.filter(|node| obstacle(wish, node, false).is_none());
     let mut chosen = Chosen::default();
     if wanted == 0 {
         return chosen;
     }
-    if ordered {
-        for node in free.take(wanted) {
-            chosen.nodes.push((node, strategy::why(wish, &node)));
-        }
-        return chosen;
-    }
-    let mut groups: BTreeMap<Value<'a>, Vec<(Score, Candidate<'a>)>> = BTreeMap::new();
-    free.by_ref().for_each(|node| {
-        let group = groups.entry(tally.value(&node)).or_default();
-        group.push((Score::of(wish, &node), node));
-    });
-    for (value, group) in &mut groups {
-        // The best one last, where it is taken from.
-        group.sort_by(|(a, x), (b, y)| (b, y.name).cmp(&(a, x.name)));
-        tally.counts.entry(*value).or_default();
-    }
+    let may = |node: &Candidate<'a>| free(node) && obstacle(wish, node, false).is_none();
     let mut last = wish.last;
+    let groups: Vec<Group<'a, '_>> = match pool {
+        Pool::Best(nodes) => {
+            for node in nodes.filter(may).take(wanted) {
+                let turn = Wish { last, ..*wish };
+                chosen.nodes.push((node, strategy::why(&turn, &node)));
+                last = Some(node.name);
+            }
+            return chosen;
+        }
+        Pool::Any(nodes) => {
+            let mut groups: BTreeMap<Value<'a>, Vec<(Score, Candidate<'a>)>> = BTreeMap::new();
+            for node in nodes.filter(may) {
+                let group = groups.entry(tally.value(&node)).or_default();
+                group.push((Score::of(wish, &node), node));
+            }
+            let sorted = groups.into_iter().map(|(value, mut group)| {
+                group.sort_by(|(a, x), (b, y)| (a, x.name).cmp(&(b, y.name)));
+                let mut group = group.into_iter();
+                Group::of(value, move || group.next())
+            });
+            sorted.collect()
+        }
+        Pool::Groups(groups) => {
+            let lazy = groups.into_iter().map(|(value, mut nodes)| {
+                Group::of(value, move || {
+                    let node = nodes.find(&may)?;
+                    Some((Score::of(wish, &node), node))
+                })
+            });
+            lazy.collect()
+        }
+    };
+    take_turns(wish, wanted, replicas, tally, groups, last)
+}
+
+impl<'a, 'f> Group<'a, 'f> {
+    fn of(
+        value: Value<'a>,
+        mut next: impl FnMut() -> Option<(Score, Candidate<'a>)> + 'f,
+    ) -> Group<'a, 'f> {
+        Group {
+            value,
+            best: next(),
+            next: Box::new(next),
+        }
+    }
+}
+
+/// The group with the fewest replicas gives the next one, of those the best.
+fn take_turns<'a>(
+    wish: &Wish<'a>,
+    wanted: usize,
+    replicas: usize,
+    tally: &mut Tally<'a>,
+    mut groups: Vec<Group<'a, '_>>,
+    mut last: Option<&'a Name>,
+) -> Chosen<'a> {
+    let mut chosen = Chosen::default();
+    groups.retain(|group| group.best.is_some());
+    for group in &groups {
+        tally.counts.entry(group.value).or_default();
+    }
     while chosen.nodes.len() < wanted {
         let best = groups
-            .iter()
-            .filter_map(|(value, group)| Some((tally.count(value), group.last()?, *value)))
-            .min_by_key(|(count, (score, node), _)| (*count, *score, node.name));
-        let Some((_, _, value)) = best else {
+            .iter_mut()
+            .filter_map(|group| {
+                let (score, node) = group.best?;
+                Some((tally.count(&group.value), score, node.name, group))
+            })
+            .min_by_key(|(count, score, name, _)| (*count, *score, *name));
+        let Some((_, _, _, group)) = best else {
             break;
         };
-        let Some((_, node)) = groups.get_mut(&value).and_then(Vec::pop) else {
+        let Some((_, node)) = group.best.take() else {
             break;
         };
+        group.best = (group.next)();
+        let value = group.value;
         let turn = Wish { last, ..*wish };
         let mut why = strategy::why(&turn, &node);
         if let Some(said) = tally.said(&node, replicas) {
@@ -184,6 +266,9 @@ pub(super) fn shrink<'a>(
     leaving
 }
 
+/// Nobody wants one.
+pub(super) const NONE_ASKED: &str = "no replica is asked for (replicas = 0)";
+
 /// Why a node that could run it does not, or cannot.
 pub(super) fn passed_over<'a>(
     wish: &Wish<'a>,
@@ -191,6 +276,9 @@ pub(super) fn passed_over<'a>(
     replicas: usize,
     tally: &Tally<'a>,
 ) -> (String, Option<Obstacle<'a>>) {
+    if wish.workload.placement.mode == (PlacementMode::Any { replicas: 0 }) {
+        return (NONE_ASKED.to_owned(), None);
+    }
     if let Some(obstacle) = obstacle(wish, node, false) {
         return (obstacle.to_string(), Some(obstacle));
     }

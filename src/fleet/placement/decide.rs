@@ -3,14 +3,17 @@
 
 use super::{
     Candidate, Closed, Decision, Others, Task, Wish,
-    choose::{Tally, grow},
+    choose::{Nodes, Pool, Tally, grow},
     obstacle,
 };
 use crate::{
     fleet::{Approval, Fleet, MovePhase, WorkloadRecord},
-    model::{Name, PlacementMode, Strategy},
+    model::{Name, Strategy},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Unbounded},
+};
 
 /// What of a workload is on its way.
 #[derive(Debug, Default)]
@@ -102,45 +105,64 @@ impl Fleet {
             wish,
             kept: kept.filter_map(|n| self.candidate(n)).collect(),
             pending: way.pending,
-            ordered: self.ordered(&wish),
         };
         let free =
             |c: &Candidate<'_>| !record.placed.contains(c.name) && !way.between.contains(c.name);
-        let pool = self.pool(&wish).filter(free);
         let shown = self.candidates().filter(|c| !way.leaving.contains(c.name));
-        let decision = task.decide(pool, shown);
+        let decision = task.decide(self.pool(&wish), &free, shown);
         Some((decision, way))
     }
 
-    /// Nodes come in the order of the strategy, and need not all be looked at.
-    fn ordered(&self, wish: &Wish<'_>) -> bool {
-        let placement = &wish.workload.placement;
-        placement.strategy == Strategy::LeastLoaded
-            && placement.mode != PlacementMode::Every
-            && placement.spread.is_none()
-            && placement.prefers.is_empty()
-            && placement.nodes.is_empty()
-            && placement.with.is_empty()
-            && self.by_load().is_some()
-    }
-
     /// The nodes that may be free: no more than must be looked at.
-    fn pool<'a>(&'a self, wish: &Wish<'a>) -> Box<dyn Iterator<Item = Candidate<'a>> + 'a> {
+    fn pool<'a>(&'a self, wish: &Wish<'a>) -> Pool<'a> {
         let placement = &wish.workload.placement;
         let candidate = |n: &Name| self.candidate(n);
         if !placement.nodes.is_empty() {
             let named: BTreeSet<&Name> = placement.nodes.iter().collect();
-            return Box::new(named.into_iter().filter_map(candidate));
+            return Pool::Any(Box::new(named.into_iter().filter_map(candidate)));
         }
         // Where the other one is; of two that want each other, the first one goes anywhere.
         let other = placement.with.first().and_then(|n| self.workloads.get(n));
         if let Some(other) = other.filter(|w| !w.placed.is_empty()) {
-            return Box::new(other.placed.iter().filter_map(candidate));
+            return Pool::Any(Box::new(other.placed.iter().filter_map(candidate)));
         }
-        match self.by_load().filter(|_| self.ordered(wish)) {
-            Some(by_load) => Box::new(by_load.filter_map(candidate)),
-            None => Box::new(self.candidates()),
+        let pool = match placement.strategy {
+            _ if wish.every || !placement.with.is_empty() => None,
+            Strategy::LeastLoaded | Strategy::RoundRobin => self.in_order(wish),
+            // What would be left of a node, and what it has that is not asked for, is another
+            // order for each workload.
+            Strategy::CapabilityMatch | Strategy::ResourceOptimal => None,
+        };
+        pool.unwrap_or_else(|| Pool::Any(Box::new(self.candidates())))
+    }
+
+    /// Nodes in the order of the strategy: they need not all be looked at.
+    fn in_order<'a>(&'a self, wish: &Wish<'a>) -> Option<Pool<'a>> {
+        let placement = &wish.workload.placement;
+        let candidate = |n: &Name| self.candidate(n);
+        let plain = placement.spread.is_none() && placement.prefers.is_empty();
+        if placement.strategy == Strategy::RoundRobin {
+            let last = wish.last.filter(|_| plain);
+            let after = |last| self.nodes.range::<Name, _>((Excluded(last), Unbounded));
+            return Some(Pool::Best(match (last, plain) {
+                (_, false) => return None,
+                (None, true) => Box::new(self.candidates()),
+                (Some(last), true) => {
+                    let again = self.nodes.range::<Name, _>(..=last);
+                    let names = after(last).chain(again).map(|(name, _)| name);
+                    Box::new(names.filter_map(candidate))
+                }
+            }));
         }
+        if plain {
+            let nodes = self.by_load()?.filter_map(candidate);
+            return Some(Pool::Best(Box::new(nodes)));
+        }
+        let groups = self.by_group(placement)?;
+        let groups = groups.map(|(value, nodes)| -> (_, Nodes<'a>) {
+            (value, Box::new(nodes.filter_map(candidate)))
+        });
+        Some(Pool::Groups(groups.collect()))
     }
 
     /// The node that would take one more instance of a workload, and why; else what is in the way
@@ -163,19 +185,18 @@ impl Fleet {
             .filter(stays)
             .filter_map(|n| self.candidate(n))
             .collect();
-        let free = |n: &Name| {
-            !record.placed.contains(n) && !way.between.contains(n) && !exclude.contains(n)
+        let free = |c: &Candidate<'_>| {
+            let taken = record.placed.contains(c.name) || way.between.contains(c.name);
+            !taken && !exclude.contains(c.name)
         };
         let mut tally = Tally::of(&wish, &kept);
         let replicas = record.placed.len() + record.missing as usize;
-        let pool = self.pool(&wish).filter(|c| free(c.name));
-        let found = grow(&wish, 1, replicas, &mut tally, pool, self.ordered(&wish));
+        let found = grow(&wish, 1, replicas, &mut tally, self.pool(&wish), &free);
         if let Some((node, why)) = found.nodes.into_iter().next() {
             return Ok((node.name.clone(), why));
         }
-        let blocked = self.nodes.keys().filter(|n| free(n));
+        let blocked = self.candidates().filter(free);
         let blocked = blocked
-            .filter_map(|n| self.candidate(n))
             .filter_map(|c| obstacle(&wish, &c, false).map(|o| (c.name.clone(), o.to_string())));
         Err(blocked.take(super::MAX_PASSED).collect())
     }

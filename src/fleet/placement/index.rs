@@ -6,10 +6,10 @@
 //! [`Watched`] has noted. Amounts are whole numbers (bytes, thousandths of a core), so that sums do
 //! not depend on the order in which they were made.
 
-use super::{Closed, Watched};
+use super::{Candidate, Closed, Watched, orders::Orders};
 use crate::{
-    fleet::{Approval, Fleet, NodeRecord, Reserved, WorkloadRecord},
-    model::{Name, NodeFacts, PlacementMode, Presence, Workload},
+    fleet::{Approval, Fleet, NodeRecord, Reserved, WorkloadRecord, moves::is_draining},
+    model::{Name, NodeFacts, Placement, PlacementMode, Presence, Workload},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,11 +90,14 @@ pub(in crate::fleet) struct Index {
     built: bool,
     rooms: BTreeMap<Name, Room>,
     by_load: BTreeSet<(u32, usize, Name)>,
+    orders: Orders,
     claims: BTreeMap<Name, Claim>,
     /// Workloads that want more nodes than they have.
     pub(in crate::fleet) waiting: BTreeSet<Name>,
     /// Workloads that go to every match.
     pub(in crate::fleet) every: BTreeSet<Name>,
+    /// Nodes that are being emptied.
+    pub(in crate::fleet) draining: BTreeSet<Name>,
     /// Workloads that must be together with another one.
     pub(in crate::fleet) together: BTreeSet<Name>,
     /// By workload, those that do not want to be where it is.
@@ -117,6 +120,8 @@ impl Index {
     fn note_workload(&mut self, name: &Name, record: Option<&WorkloadRecord>) -> bool {
         let mode = record.map(|w| w.spec.placement.mode);
         let waits = record.is_some_and(|w| w.missing > 0);
+        let placement = record.map(|w| &w.spec.placement);
+        self.orders.note_workload(name, placement);
         let together = record.is_some_and(|w| !w.spec.placement.with.is_empty());
         put(&mut self.waiting, name, waits);
         put(&mut self.every, name, mode == Some(PlacementMode::Every));
@@ -145,6 +150,8 @@ impl Index {
     }
 
     fn note_node(&mut self, name: &Name, record: Option<&NodeRecord>) {
+        let draining = record.is_some_and(is_draining);
+        put(&mut self.draining, name, draining);
         let room = record.map(|node| {
             let mut taken = Taken::default();
             for claim in node.placed.iter().filter_map(|w| self.claims.get(w)) {
@@ -156,6 +163,8 @@ impl Index {
             }
         });
         let open = room.and_then(|r| r.open);
+        let candidate = record.map(|node| bare(name, node));
+        self.orders.note_node(name, candidate.as_ref().zip(open));
         let before = match room {
             Some(room) => self.rooms.insert(name.clone(), room),
             None => self.rooms.remove(name),
@@ -169,6 +178,20 @@ impl Index {
                 self.by_load.insert((load, instances, name.clone()));
             }
         }
+    }
+}
+
+/// A node as far as what it is goes; what is on it is not looked at.
+fn bare<'a>(name: &'a Name, node: &'a NodeRecord) -> Candidate<'a> {
+    Candidate {
+        name,
+        presence: node.presence,
+        facts: node.facts.as_ref(),
+        labels: Some(&node.labels),
+        taken: Taken::default(),
+        reserved: node.reserved,
+        closed: None,
+        others: None,
     }
 }
 
@@ -211,6 +234,7 @@ impl Fleet {
             for (name, record) in &self.nodes {
                 self.index.note_node(name, Some(record));
             }
+            self.index.orders.caught_up();
             return;
         }
         for name in workloads {
@@ -221,6 +245,15 @@ impl Fleet {
         }
         for name in nodes {
             self.index.note_node(&name, self.nodes.get(&name));
+        }
+        if self.index.orders.is_behind() {
+            for (name, record) in &self.nodes {
+                let open = self.index.rooms.get(name).and_then(|r| r.open);
+                let candidate = bare(name, record);
+                let open = open.map(|standing| (&candidate, standing));
+                self.index.orders.catch_up(name, open);
+            }
+            self.index.orders.caught_up();
         }
     }
 
@@ -241,12 +274,23 @@ impl Fleet {
         }
     }
 
+    fn is_fresh(&self) -> bool {
+        self.index.built && self.nodes.changed().is_empty() && self.workloads.changed().is_empty()
+    }
+
     /// The open nodes, the least loaded first; `None` while that is not known.
     pub(super) fn by_load(&self) -> Option<impl Iterator<Item = &Name>> {
-        let fresh = self.index.built
-            && self.nodes.changed().is_empty()
-            && self.workloads.changed().is_empty();
-        fresh.then(|| self.index.by_load.iter().map(|(_, _, name)| name))
+        let by_load = self.index.by_load.iter();
+        self.is_fresh().then(|| by_load.map(|(_, _, name)| name))
+    }
+
+    /// The same in groups of the `spread` label and of what is preferred.
+    pub(super) fn by_group(
+        &self,
+        placement: &Placement,
+    ) -> Option<impl Iterator<Item = (Option<&str>, impl Iterator<Item = &Name>)>> {
+        let orders = self.is_fresh().then_some(&self.index.orders)?;
+        orders.groups(placement)
     }
 }
 

@@ -20,13 +20,14 @@
 //! | [`decide`] | the decision over a whole fleet |
 //! | [`why`] | the same, told to people in full |
 //! | [`candidate`] | a node as all of these see it |
-//! | [`index`], [`watched`] | what keeps a decision cheap in a large fleet |
+//! | [`index`], [`orders`], [`watched`] | what keeps a decision cheap in a large fleet |
 
 mod candidate;
 mod choose;
 mod decide;
 mod index;
 mod obstacle;
+mod orders;
 mod strategy;
 mod watched;
 mod why;
@@ -38,11 +39,13 @@ pub use why::{Why, WhyNode};
 
 pub(in crate::fleet) use decide::OnTheWay;
 pub(in crate::fleet) use index::Index;
+#[cfg(test)]
+pub(in crate::fleet) use obstacle::LOOKS;
 pub(in crate::fleet) use obstacle::{MAX_ASSIGNED, Obstacle, obstacle};
 pub(in crate::fleet) use watched::Watched;
 
 use crate::model::{Name, PlacementMode, Workload};
-use choose::{Tally, grow, passed_over, shrink};
+use choose::{NONE_ASKED, Pool, Tally, grow, passed_over, shrink};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A workload as placement sees it; made once for a decision.
@@ -127,9 +130,9 @@ pub fn place(workload: &Workload, current: &BTreeSet<Name>, candidates: &[Candid
         wish,
         kept,
         pending: 0,
-        ordered: false,
     };
-    task.decide(free.iter().copied(), all.into_iter().copied())
+    let pool = Pool::Any(Box::new(free.into_iter()));
+    task.decide(pool, &|_| true, all.into_iter().copied())
 }
 
 /// All that a decision is made from, beside the nodes that are free.
@@ -139,15 +142,14 @@ struct Task<'a> {
     kept: Vec<Candidate<'a>>,
     /// Replicas that are between two nodes: the old one is to be gone before the new one starts.
     pending: usize,
-    /// The free ones come in the order of their scores.
-    ordered: bool,
 }
 
 impl<'a> Task<'a> {
-    /// `free`: where it is not. `all`: in the order of names, for the reasons.
+    /// `free`: those of `pool` where it is not. `all`: in the order of names, for the reasons.
     fn decide(
         self,
-        free: impl Iterator<Item = Candidate<'a>>,
+        pool: Pool<'a>,
+        free: &dyn Fn(&Candidate<'a>) -> bool,
         all: impl Iterator<Item = Candidate<'a>>,
     ) -> Decision {
         let wish = &self.wish;
@@ -168,7 +170,8 @@ impl<'a> Task<'a> {
         let mut replicas = 0;
         match wish.workload.placement.mode {
             PlacementMode::Every => {
-                for node in free.filter(|n| obstacle(wish, n, false).is_none()) {
+                let may = |n: &Candidate<'a>| free(n) && obstacle(wish, n, false).is_none();
+                for node in pool.all().filter(may) {
                     out.nodes.insert(node.name.clone());
                     out.reasons.insert(node.name.clone(), MATCHES.to_owned());
                 }
@@ -179,11 +182,15 @@ impl<'a> Task<'a> {
                 let surplus = kept.len().saturating_sub(wanted);
                 for name in shrink(wish, surplus, &kept, &mut tally) {
                     out.nodes.remove(name);
-                    let reason = format!("{replicas} replicas are enough");
+                    let reason = match replicas {
+                        0 => NONE_ASKED.to_owned(),
+                        1 => "1 replica is enough".to_owned(),
+                        _ => format!("{replicas} replicas are enough"),
+                    };
                     out.reasons.insert(name.clone(), reason);
                 }
                 let more = wanted.saturating_sub(kept.len());
-                let chosen = grow(wish, more, replicas, &mut tally, free, self.ordered);
+                let chosen = grow(wish, more, replicas, &mut tally, pool, free);
                 out.last = chosen.nodes.last().map(|(node, _)| node.name.clone());
                 for (node, reason) in chosen.nodes {
                     out.nodes.insert(node.name.clone());
@@ -215,7 +222,7 @@ impl<'a> Task<'a> {
 }
 
 /// Bytes, for people: `12 MiB`.
-pub(super) fn amount(bytes: u64) -> String {
+pub(in crate::fleet) fn amount(bytes: u64) -> String {
     for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
         if bytes >= unit {
             let tenths = u128::from(bytes) * 10 / u128::from(unit);

@@ -11,7 +11,7 @@ use crate::{
     fleet::WorkloadRecord,
     model::{Name, Port, Presence, Requirement, Run, RuntimeKind},
 };
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::ControlFlow};
 
 /// Bytes of specs in one assignment: what the contract allows for a message, less what the
 /// envelope and each instance's other fields take.
@@ -116,6 +116,16 @@ impl fmt::Display for Obstacle<'_> {
 }
 
 impl Obstacle<'_> {
+    /// It ends by itself before long. `comes_back`: who is offline is heard again, or counts as
+    /// lost.
+    pub(in crate::fleet) fn passes(&self, comes_back: bool) -> bool {
+        match self {
+            Obstacle::Closed(Closed::Damped) | Obstacle::Unheard(Presence::Silent) => true,
+            Obstacle::Unheard(_) => comes_back,
+            _ => false,
+        }
+    }
+
     /// What obstacles are counted by: the same words for all nodes that have the same one.
     pub(in crate::fleet) fn kind(&self) -> String {
         match self {
@@ -142,31 +152,65 @@ impl Obstacle<'_> {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often a node was looked at: what a decision costs, without a clock.
+    pub(in crate::fleet) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Why a node cannot run it, `None` when it can. `kept`: it runs there already.
 pub(in crate::fleet) fn obstacle<'a>(
     wish: &Wish<'a>,
     node: &Candidate<'a>,
     kept: bool,
 ) -> Option<Obstacle<'a>> {
+    #[cfg(test)]
+    LOOKS.set(LOOKS.get() + 1);
+    let mut first = None;
+    let _ = each(wish, node, kept, &mut |found| {
+        first = Some(found);
+        ControlFlow::Break(())
+    });
+    first
+}
+
+/// All that is in the way where it does not run yet.
+pub(super) fn obstacles<'a>(wish: &Wish<'a>, node: &Candidate<'a>) -> Vec<Obstacle<'a>> {
+    let mut all = Vec::new();
+    let _ = each(wish, node, false, &mut |found| {
+        all.push(found);
+        ControlFlow::Continue(())
+    });
+    all
+}
+
+/// Says them one by one, until nobody wants to hear more.
+fn each<'a>(
+    wish: &Wish<'a>,
+    node: &Candidate<'a>,
+    kept: bool,
+    found: &mut impl FnMut(Obstacle<'a>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     let placement = &wish.workload.placement;
     if !placement.nodes.is_empty() && !placement.nodes.contains(node.name) {
-        return Some(Obstacle::NotListed);
+        found(Obstacle::NotListed)?;
     }
     let taken = &node.taken;
     if !kept && taken.instances >= MAX_INSTANCES {
-        return Some(Obstacle::Instances);
+        found(Obstacle::Instances)?;
     }
     if !kept && taken.bytes.saturating_add(wish.bytes) > MAX_ASSIGNED {
-        return Some(Obstacle::Message);
+        found(Obstacle::Message)?;
     }
     let Some(facts) = node.facts else {
-        return Some(Obstacle::Undescribed);
+        // Nothing else is known of it.
+        return found(Obstacle::Undescribed);
     };
     if wish.features > facts.features.max(1) {
-        return Some(Obstacle::OldAgent);
+        found(Obstacle::OldAgent)?;
     }
-    if let Some(name) = wish.names.iter().find(|n| !node.knows(n)) {
-        return Some(Obstacle::Unknown(name));
+    for name in wish.names.iter().filter(|n| !node.knows(n)) {
+        found(Obstacle::Unknown(name))?;
     }
     // An engine that is away for a moment takes nothing from a node that runs it already.
     let engine = |key: &str| matches!(key, "docker" | "podman" | "process");
@@ -176,16 +220,19 @@ pub(in crate::fleet) fn obstacle<'a>(
         }
         let has = node.property(&r.key);
         if !r.holds(has.as_deref()) {
-            return Some(Obstacle::Unmet(r, has));
+            found(Obstacle::Unmet(r, has))?;
         }
     }
     if !kept && let Some(missing) = missing_runtime(&wish.workload.run, node) {
-        return Some(missing);
+        found(missing)?;
     }
     if let Some(neighbour) = neighbour(wish, node, kept) {
-        return Some(neighbour);
+        found(neighbour)?;
     }
-    if kept { None } else { passing(wish, node) }
+    if kept {
+        return ControlFlow::Continue(());
+    }
+    passing(wish, node, found)
 }
 
 fn missing_runtime<'a>(run: &Run, node: &Candidate<'a>) -> Option<Obstacle<'a>> {
@@ -236,38 +283,42 @@ fn neighbour<'a>(wish: &Wish<'a>, node: &Candidate<'a>, kept: bool) -> Option<Ob
 }
 
 /// What may pass by itself.
-fn passing<'a>(wish: &Wish<'a>, node: &Candidate<'a>) -> Option<Obstacle<'a>> {
+fn passing<'a>(
+    wish: &Wish<'a>,
+    node: &Candidate<'a>,
+    found: &mut impl FnMut(Obstacle<'a>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     // What is pinned has no other node to go to.
     let bound = wish.every || !wish.workload.placement.nodes.is_empty();
     if let Some(closed) = node.closed
         && (!bound || closed.by_person())
     {
-        return Some(Obstacle::Closed(closed));
+        found(Obstacle::Closed(closed))?;
     }
     if !wish.every && node.presence != Presence::Online {
-        return Some(Obstacle::Unheard(node.presence));
+        found(Obstacle::Unheard(node.presence))?;
     }
     if wish.memory > 0
         && let Some(free) = node.free_memory()
         && wish.memory > free
     {
-        return Some(Obstacle::Memory {
+        found(Obstacle::Memory {
             free,
             of: node.facts.map_or(0, |f| f.memory_total),
             asked: wish.memory,
-        });
+        })?;
     }
     if wish.cpu > 0
         && let Some(free) = node.free_cpu()
         && wish.cpu > free
     {
-        return Some(Obstacle::Cpu {
+        found(Obstacle::Cpu {
             free,
             of: node.facts.map_or(0, |f| u64::from(f.cpus) * 1_000),
             asked: wish.cpu,
-        });
+        })?;
     }
-    taken_port(wish, node)
+    taken_port(wish, node).map_or(ControlFlow::Continue(()), found)
 }
 
 /// A port on the node that another workload has published there. What uses the node's own network

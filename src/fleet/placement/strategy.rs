@@ -8,7 +8,7 @@
 //! ```
 
 use super::{Candidate, Wish, amount, cores};
-use crate::model::{Requirement, Strategy};
+use crate::model::{Preference, Requirement, Strategy};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -70,8 +70,12 @@ pub(super) fn parts(wish: &Wish<'_>, node: &Candidate<'_>) -> ScoreParts {
 }
 
 fn preference(wish: &Wish<'_>, node: &Candidate<'_>) -> i64 {
-    let prefers = wish.workload.placement.prefers.iter();
-    let met = prefers.filter(|p| {
+    sum(&wish.workload.placement.prefers, node)
+}
+
+/// The weights of what a node meets.
+pub(super) fn sum(prefers: &[Preference], node: &Candidate<'_>) -> i64 {
+    let met = prefers.iter().filter(|p| {
         p.requirement
             .holds(node.property(&p.requirement.key).as_deref())
     });

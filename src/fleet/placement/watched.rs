@@ -59,6 +59,11 @@ impl<V> Watched<V> {
         Some(found)
     }
 
+    /// For a change of what nobody who [watches](Watched::changed) looks at: it is not noted.
+    pub(in crate::fleet) fn get_mut_unnoted(&mut self, name: &Name) -> Option<&mut V> {
+        self.all.get_mut(name)
+    }
+
     pub(in crate::fleet) fn insert(&mut self, name: Name, value: V) -> Option<V> {
         self.changed.insert(name.clone());
         self.all.insert(name, value)

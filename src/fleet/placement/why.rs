@@ -1,8 +1,9 @@
 //! `fleetctl workload why NAME`: the reason for every node, in full, made on demand.
 
 use super::{
-    Candidate, Obstacle, ScoreParts,
+    Candidate, ScoreParts, Wish,
     choose::{Tally, passed_over},
+    obstacle::obstacles,
     strategy,
 };
 use crate::{
@@ -49,6 +50,21 @@ pub struct WhyNode {
     pub score: ScoreParts,
 }
 
+/// Obstacles of one node that are named.
+const MAX_OBSTACLES: usize = 6;
+
+/// Everything that is in the way on a node: who removes the one shall not only then hear of the
+/// other.
+fn all_of(wish: &Wish<'_>, node: &Candidate<'_>) -> String {
+    let all = obstacles(wish, node);
+    let named = all.iter().take(MAX_OBSTACLES).map(ToString::to_string);
+    let mut text = named.collect::<Vec<_>>().join("; ");
+    if let more @ 1.. = all.len().saturating_sub(MAX_OBSTACLES) {
+        text += &format!("; and {more} more");
+    }
+    text
+}
+
 impl Fleet {
     /// Why a workload is where it is.
     pub fn why(&self, workload: &str) -> Option<Why> {
@@ -80,8 +96,11 @@ impl Fleet {
             } else {
                 let wanted = replicas.unwrap_or(0) as usize;
                 let (reason, obstacle) = passed_over(&wish, &node, wanted, &tally);
-                let kind = obstacle.as_ref().map(Obstacle::kind);
-                (reason, kind.unwrap_or_else(|| "enough others".into()))
+                match obstacle {
+                    Some(first) => (all_of(&wish, &node), first.kind()),
+                    None if replicas == Some(0) => (reason, "none is asked for".to_owned()),
+                    None => (reason, "enough others".to_owned()),
+                }
             };
             *counts.entry(kind).or_default() += 1;
             nodes.push(WhyNode {

@@ -6,13 +6,13 @@ use super::{
     OpenWindows, Rollout, RolloutPhase, Step, StepState, Verdict,
     batch::{Batch, choose},
     judge::{Sight, Since, sight},
-    say::{list, reason_of, verdict_text},
+    say::{list, reason_of, verdict_text, ways_out},
     tell::goes_forward,
     windows::opening,
 };
 use crate::{
     manifest::quantity::duration_text,
-    model::{Desired, Name, Presence, UnixMs, Update},
+    model::{Desired, Name, Presence, UnixMs, Update, Workload},
     planted::{self, Bug},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,8 +76,10 @@ impl Fleet {
         };
         look.keep_up(record);
         let Some(mut rollout) = record.rollout.take() else {
-            return Vec::new();
+            look.hear_trials(record, None);
+            return look.effects;
         };
+        look.hear_verdict(record, &mut rollout);
         let failed = match rollout.phase {
             phase if goes_forward(phase) => look.go_forward(record, &mut rollout),
             RolloutPhase::RollingBack => {
@@ -94,6 +96,14 @@ impl Fleet {
         self.leave_guards_out(name, at);
         if let Some(verdict) = failed {
             effects.extend(self.take_back(name, Some(verdict), None, at, touched));
+            let goes_back = |w: &WorkloadRecord| {
+                let rollout = w.rollout.as_ref();
+                rollout.is_some_and(|r| r.phase == RolloutPhase::RollingBack)
+            };
+            // Its first batch.
+            if self.workloads.get(name).is_some_and(goes_back) {
+                effects.extend(self.advance_rollout(name, News::All, at, touched));
+            }
         }
         effects
     }
@@ -114,7 +124,7 @@ impl Look<'_> {
         self.news.concerns(node)
     }
 
-    fn next_generation(&self, node: &Name) -> u64 {
+    pub(super) fn next_generation(&self, node: &Name) -> u64 {
         self.nodes.get(node).map_or(0, |n| n.generation + 1)
     }
 
@@ -139,10 +149,10 @@ impl Look<'_> {
             if rollout.steps.contains_key(node) {
                 continue;
             }
-            let state = if rollout.phase == RolloutPhase::RollingBack {
-                StepState::Returned
-            } else if rollout.from == rollout.to {
-                StepState::Healthy
+            let gets_wanted =
+                rollout.phase == RolloutPhase::RollingBack || rollout.from == rollout.to;
+            let state = if gets_wanted {
+                StepState::Unchanged
             } else {
                 record.at.insert(node.clone(), rollout.from);
                 StepState::Waiting
@@ -168,6 +178,7 @@ impl Look<'_> {
         }
         // An apply without one has ended the rollout.
         let update = record.spec.update.clone().unwrap_or_default();
+        self.hear_superseded(record, rollout);
         let before = self.changing_now(rollout);
         let failed = self.hear(record, rollout, &update);
         let failed_nothing = failed.is_none();
@@ -183,7 +194,7 @@ impl Look<'_> {
         }
         self.open_windows(record, rollout, Some(&update));
         let batch = self.change_some(record, rollout, &update);
-        if self.has_succeeded(record, rollout) {
+        if self.has_succeeded(rollout) {
             self.succeed(record, rollout);
             return None;
         }
@@ -236,8 +247,9 @@ impl Look<'_> {
             let mut verdict = None;
             if self.news.concerns(name) {
                 match self.look_at(record, name, step) {
-                    Sight::Healthy { passed: p, .. } => {
+                    Sight::Healthy { passed: p, tried } => {
                         passed = p;
+                        step.watched = tried;
                         step.healthy_since_ms.get_or_insert(self.at);
                     }
                     Sight::NotYet => step.healthy_since_ms = None,
@@ -245,16 +257,21 @@ impl Look<'_> {
                     Sight::Failed(words) => verdict = Some(words),
                 }
             }
-            let held = |since: UnixMs| self.at >= since.saturating_add(update.min_healthy_time_ms);
-            if verdict.is_none() && (passed || step.healthy_since_ms.is_some_and(held)) {
+            let held = well_until(step, update).is_some_and(|until| self.at >= until);
+            if verdict.is_none() && (passed || held) {
                 step.state = StepState::Healthy;
                 healthy.push(name.clone());
                 continue;
             }
             let late = !rollout.paused
                 && step.healthy_since_ms.is_none()
-                && healthy_by(step, update, record.on_trial.contains_key(name))
-                    .is_some_and(|due| self.at >= due);
+                && healthy_by(
+                    step,
+                    update,
+                    &record.spec,
+                    record.on_trial.contains_key(name),
+                )
+                .is_some_and(|due| self.at >= due);
             if verdict.is_none() && late {
                 verdict = Some(self.too_late(record, name, update));
             }
@@ -298,7 +315,7 @@ impl Look<'_> {
             .nodes
             .get(name)
             .and_then(|n| n.observed.get(&record.spec.name));
-        let within = duration_text(update.healthy_deadline_ms);
+        let within = duration_text(update.limit_ms(&record.spec));
         let state = observed.map_or_else(
             || "nothing was reported of it".to_owned(),
             super::judge::words_of,
@@ -309,6 +326,7 @@ impl Look<'_> {
             reason: format!("it did not become healthy within {within}: {state}"),
             last_output: observed.map(|o| o.last_output.clone()).unwrap_or_default(),
             at_ms: self.at,
+            guessed: true,
         }
     }
 
@@ -337,8 +355,8 @@ impl Look<'_> {
                 record,
                 "rollout_paused",
                 format!(
-                    "the rollout of {name} to {to} is held: `fleetctl rollout resume {name}` tries \
-                     again, `fleetctl rollout rollback {name}` takes it back"
+                    "the rollout of {name} to {to} is held: {}",
+                    ways_out(record, rollout)
                 ),
             );
             rollout.verdict = Some(verdict);
@@ -497,11 +515,27 @@ pub(super) fn count(rollout: &Rollout, state: StepState) -> usize {
     rollout.steps.values().filter(|s| s.state == state).count()
 }
 
-/// Until when a node that was told to change must be healthy.
-pub(super) fn healthy_by(step: &Step, update: &Update, guarded: bool) -> Option<UnixMs> {
+/// Until when a node that was told to change (or to go back) to `spec` must be healthy.
+pub(super) fn healthy_by(
+    step: &Step,
+    update: &Update,
+    spec: &Workload,
+    guarded: bool,
+) -> Option<UnixMs> {
     let first = if guarded { AGENT_FIRST_MS } else { 0 };
-    let within = update.healthy_deadline_ms.saturating_add(first);
+    let within = update.limit_ms(spec).saturating_add(first);
     step.counts_from_ms.map(|from| from.saturating_add(within))
+}
+
+/// Until when a node that says that it is healthy must not say anything else, to count as such.
+/// Where its agent watches a guarded change there is no such time: it says itself that it has been
+/// healthy for long enough, and a node that has died since has not said so. Where nobody watches
+/// (`auto_rollback = false`, nodes without MQTT, older agents) silence counts as health: a
+/// `min_healthy_time` that is shorter than `silent_after` does not find there that a version takes
+/// its whole node down.
+pub(super) fn well_until(step: &Step, update: &Update) -> Option<UnixMs> {
+    let since = step.healthy_since_ms.filter(|_| !step.watched)?;
+    Some(since.saturating_add(update.min_healthy_time_ms))
 }
 
 /// Until when another node must have become healthy: counted while one of them is to.

@@ -1,21 +1,39 @@
-//! The way back: of a whole rollout that failed, and of single nodes that got the new version after
-//! it had succeeded.
+//! The way back of a whole rollout: it failed, or a person wants it back.
+//!
+//! ```text
+//!            at once, where it has failed, is ill, or is in the middle of its change
+//!  Waiting ────────────────────────────────────────────────────────► Returning ───► Returned
+//!  (has what is left)   else by turns, as on the way there                │
+//!                                                                         ▼
+//!  Unchanged: it has had the old version all along             Failed: not healthy in time
+//! ```
+//!
+//! - Healthy nodes go by turns: `max_parallel`, `budget` and `sequence` hold on the way back too, as
+//!   the manifest says that is left. Windows do not: a version that failed is not kept until night.
+//! - What is ill has nothing to lose, and goes at once. So does what was in the middle of its change
+//!   when it was heard last: its own agent most likely takes it back too.
+//! - Healthy nodes that cannot be heard follow when they are, by turns: told now, they would all
+//!   restart at the moment that they are back. Nobody waits for them: the rollout is over without.
+//! - A budget that others use up (ill on the old version, away) holds it back for
+//!   `progress_deadline`; then it is only `max_parallel` at a time.
+//! - A node is back when it has said so, of an assignment that told it to.
 
 use super::super::{Effect, Fleet, WorkloadRecord, event::emit};
 use super::{
     OpenWindows, RevisionVerdict, Rollout, RolloutPhase, Step, StepState, Verdict,
-    advance::Look,
+    advance::{Look, are, count, healthy_by},
+    batch::choose,
     begin::{become_wanted, version_of},
-    judge::Sight,
+    judge::{Sight, serves},
     nodes_text,
     say::{list, verdict_text},
 };
-use crate::model::{Desired, Name, Presence, UnixMs};
-use std::collections::BTreeSet;
+use crate::model::{Desired, Name, Presence, UnixMs, Update};
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Fleet {
-    /// The rollout that is under way leads back to where it came from, at once on every node that
-    /// has changed. `verdict`: why it failed; none where a person (`by`) wants it.
+    /// The rollout that is under way leads back to where it came from. `verdict`: why it failed;
+    /// none where a person (`by`) wants it.
     pub(super) fn take_back(
         &mut self,
         name: &Name,
@@ -51,11 +69,15 @@ impl Fleet {
                 "rollout_failed",
                 format!("the rollout of {name} to {failed_version} failed: {words}"),
             );
-            if let Some(bad) = record.edition_mut(rollout.to) {
-                bad.verdict = RevisionVerdict::Bad;
-            }
         }
-        rollout.verdict = verdict;
+        // It may have failed before, and was held for this person.
+        rollout.verdict = verdict.or(rollout.verdict.take());
+        if let Some(left) = record.edition_mut(rollout.to) {
+            left.verdict = match rollout.verdict {
+                Some(_) => RevisionVerdict::Bad,
+                None => RevisionVerdict::TakenBack,
+            };
+        }
         rollout.paused = false;
         rollout.progress_ms = at;
         rollout.windows = OpenWindows::default();
@@ -77,27 +99,32 @@ impl Fleet {
             record.rollout = Some(rollout);
             return effects;
         };
+        let has: BTreeMap<Name, u64> = rollout
+            .steps
+            .keys()
+            .map(|n| (n.clone(), record.revision_on(n.as_str())))
+            .collect();
         for (node, step) in &mut rollout.steps {
-            let has = record.revision_on(node.as_str());
-            let changed = record.hash_at(has) != good.spec_hash;
+            let has = has.get(node).copied().unwrap_or(record.revision);
+            if record.hash_at(has) == good.spec_hash {
+                record.at.remove(node);
+                record.on_trial.remove(node);
+                *step = Step::untold(StepState::Unchanged);
+                continue;
+            }
             let known = nodes.get(node);
-            *step = if changed {
+            if matches!(step.state, StepState::Changing | StepState::Failed) {
+                record.at.remove(node);
+                record.on_trial.remove(node);
                 let online = known.is_some_and(|n| n.presence == Presence::Online);
                 let generation = known.map_or(0, |n| n.generation + 1);
-                Step::told(StepState::Returned, at, online, generation)
+                *step = Step::told(StepState::Returning, at, online, generation);
             } else {
-                Step::untold(StepState::Returned)
-            };
+                record.at.insert(node.clone(), has);
+                *step = Step::untold(StepState::Waiting);
+            }
         }
-        let going = rollout
-            .steps
-            .values()
-            .filter(|s| s.switched_ms.is_some())
-            .count();
         rollout.phase = RolloutPhase::RollingBack;
-        rollout.reason = format!("{} back to {good_version}", go(going));
-        record.at.clear();
-        record.on_trial.clear();
         record.rollout = Some(rollout);
         become_wanted(record, good.spec, good.spec_hash, by, good.verdict, at);
         record.prune_history();
@@ -106,154 +133,251 @@ impl Fleet {
     }
 }
 
-fn go(nodes: usize) -> String {
+pub(super) fn go(nodes: usize) -> String {
     match nodes {
         1 => "1 node goes".into(),
         n => format!("{n} nodes go"),
     }
 }
 
+/// Nodes that were told to go back, and can be heard.
+fn going(rollout: &Rollout) -> usize {
+    let going = |s: &&Step| s.state == StepState::Returning && s.counts_from_ms.is_some();
+    rollout.steps.values().filter(going).count()
+}
+
+/// Until when a rollout may be held back by a budget on its way back.
+pub(super) fn budget_until(rollout: &Rollout, update: &Update) -> UnixMs {
+    rollout
+        .progress_ms
+        .saturating_add(update.progress_deadline_ms)
+}
+
+impl WorkloadRecord {
+    /// The settings by which its rollout goes: on the way back those of what is left.
+    pub(super) fn update_of(&self, rollout: &Rollout) -> Update {
+        let left = self.edition(rollout.to).and_then(|r| r.spec.update.clone());
+        let update = match rollout.phase {
+            RolloutPhase::RollingBack | RolloutPhase::RolledBack => {
+                left.or_else(|| self.spec.update.clone())
+            }
+            _ => self.spec.update.clone(),
+        };
+        update.unwrap_or_default()
+    }
+}
+
 impl Look<'_> {
-    /// Nodes that changed are told to go back, and are waited for: those that can be heard, and not
-    /// for ever.
-    pub(super) fn come_back(&mut self, record: &WorkloadRecord, rollout: &mut Rollout) {
-        let update = record.spec.update.clone().unwrap_or_default();
-        let stopped = record.desired == Desired::Stopped;
-        let mut open = 0;
-        for (name, step) in &mut rollout.steps {
-            if step.state != StepState::Returned
-                || step.switched_ms.is_none()
-                || step.healthy_since_ms.is_some()
-                || stopped
-            {
-                continue;
-            }
-            if self.news_of(name)
-                && let Sight::Healthy { .. } = self.look_at(record, name, step)
-            {
-                step.healthy_since_ms = Some(self.at);
-                continue;
-            }
-            match step.counts_from_ms {
-                // It cannot be heard: it goes back when it can.
-                None => {}
-                Some(from) if self.at >= from.saturating_add(update.healthy_deadline_ms) => {
-                    step.state = StepState::Failed;
-                }
-                Some(_) => open += 1,
-            }
-        }
+    /// On the way back: whether all are back that can be heard.
+    pub(super) fn come_back(&mut self, record: &mut WorkloadRecord, rollout: &mut Rollout) {
+        let held_back = self.bring_back(record, rollout);
+        let open = |(node, step): &(&Name, &Step)| match step.state {
+            StepState::Returning => step.counts_from_ms.is_some(),
+            StepState::Waiting => self.online(node),
+            _ => false,
+        };
         let (name, to) = (&record.spec.name, &record.spec.version);
-        if open > 0 {
-            rollout.reason = format!("{} back to {to}", go(open));
+        if rollout.steps.iter().any(|s| open(&s)) {
+            let going = going(rollout);
+            let waiting = count(rollout, StepState::Waiting);
+            rollout.reason = match (going, waiting) {
+                (0, n) => format!("{} to go back to {to}", are(n)),
+                (_, 0) => format!("{} back to {to}", go(going)),
+                (_, n) => format!("{} back to {to}, {} will follow", go(going), nodes_text(n)),
+            };
+            if let Some(why) = held_back.filter(|_| going == 0) {
+                rollout.reason += &format!("; the budget holds it back: {why}");
+            }
             return;
         }
-        let ill = rollout
-            .steps
-            .iter()
-            .filter(|(_, s)| s.state == StepState::Failed);
-        let ill: Vec<Name> = ill.map(|(n, _)| n.clone()).collect();
         rollout.phase = RolloutPhase::RolledBack;
         rollout.ended_ms = Some(self.at);
-        let why = match &rollout.verdict {
-            Some(verdict) => format!("it failed {}", verdict_text(verdict)),
-            None => "a person took it back".into(),
-        };
-        rollout.reason = match ill.len() {
-            0 => format!("{why}; all are back on {to}"),
-            n => format!(
-                "{why}; {} not healthy on {to} either: {}",
-                match n {
-                    1 => "1 node is".to_owned(),
-                    n => format!("{n} nodes are"),
-                },
-                list(&ill)
-            ),
-        };
+        rollout.reason = rolled_back_text(record, rollout);
         let message = format!("{name} was rolled back to {to}: {}", rollout.reason);
         self.tell(record, "rollout_rolled_back", message);
     }
 
-    /// After the end: nodes that were told to change late, or were left on trial.
-    pub(super) fn hear_stragglers(&mut self, record: &mut WorkloadRecord, rollout: &mut Rollout) {
-        let asked: Vec<(Name, u64)> = record
-            .on_trial
-            .iter()
-            .filter(|(n, _)| self.news_of(n))
-            .map(|(n, back)| (n.clone(), *back))
-            .collect();
-        for (node, back) in asked {
-            let mut step = rollout
-                .steps
-                .get(&node)
-                .cloned()
-                .unwrap_or_else(|| Step::untold(StepState::Changing));
-            let seen = self.look_at(record, &node, &mut step);
-            match seen {
-                Sight::NotYet => {}
-                // Its agent watches it, and will say.
-                Sight::Healthy {
-                    passed: false,
-                    tried: true,
-                } => {}
-                Sight::Healthy { .. } => {
-                    step.state = StepState::Healthy;
-                    record.on_trial.remove(&node);
-                    self.touched.insert(node.clone());
-                }
-                Sight::Failed(verdict) => {
-                    step.state = StepState::Failed;
-                    let tried = version_of(record, record.revision_on(node.as_str()));
-                    record.on_trial.remove(&node);
-                    if back == record.revision {
-                        record.at.remove(&node);
-                    } else {
-                        record.at.insert(node.clone(), back);
-                    }
-                    self.touched.insert(node.clone());
-                    let name = record.spec.name.clone();
-                    let message = format!(
-                        "{name} on {node} stays on {}, {tried} failed there: {}",
-                        version_of(record, back),
-                        verdict_text(&verdict)
-                    );
-                    let event = emit(self.at, "rollout_straggler_failed", message);
-                    let event = event.about_workload(&name).about_node(&node);
-                    self.effects.push(event.effect());
-                }
-            }
-            if rollout.steps.contains_key(&node) {
-                rollout.steps.insert(node, step);
-            }
-        }
-        let waits = |r: &Rollout| r.steps.values().any(|s| s.state == StepState::Waiting);
-        let succeeded = rollout.phase == RolloutPhase::Succeeded;
-        if succeeded && waits(rollout) && record.desired == Desired::Running {
-            let update = record.spec.update.clone().unwrap_or_default();
-            self.open_windows(record, rollout, Some(&update));
-            self.change_some(record, rollout, &update);
-        }
-        let unheard = rollout
-            .steps
-            .values()
-            .filter(|s| matches!(s.state, StepState::Changing | StepState::Waiting))
-            .count();
-        if rollout.phase == RolloutPhase::Succeeded && unheard == 0 && !rollout.steps.is_empty() {
-            let failed = rollout
-                .steps
-                .iter()
-                .filter(|(_, s)| s.state == StepState::Failed);
-            let failed: Vec<Name> = failed.map(|(n, _)| n.clone()).collect();
-            let healthy = rollout.steps.len() - failed.len();
-            rollout.reason = match failed.is_empty() {
-                true => format!("{} healthy on it", super::advance::are(healthy)),
-                false => format!(
-                    "{} on it; {} back by themselves: {}",
-                    nodes_text(healthy),
-                    go(failed.len()),
-                    list(&failed)
-                ),
-            };
+    /// After the end of the way back: those that could not be heard then.
+    pub(super) fn hear_returning(&mut self, record: &mut WorkloadRecord, rollout: &mut Rollout) {
+        let open = |s: &Step| matches!(s.state, StepState::Returning | StepState::Waiting);
+        if rollout.steps.values().any(open) {
+            self.bring_back(record, rollout);
+            rollout.reason = rolled_back_text(record, rollout);
         }
     }
+
+    /// Hears who is back, and tells as many to go back as may. Why a budget holds others back.
+    fn bring_back(&mut self, record: &mut WorkloadRecord, rollout: &mut Rollout) -> Option<String> {
+        let mut update = record.update_of(rollout);
+        let stopped = record.desired == Desired::Stopped;
+        let placed = &record.placed;
+        rollout.steps.retain(|node, step| {
+            let open = matches!(step.state, StepState::Returning | StepState::Waiting);
+            !open || placed.contains(node)
+        });
+        let mut back = false;
+        let mut at_once = Vec::new();
+        for (name, step) in &mut rollout.steps {
+            // As it was written before there was a word for it.
+            let told = step.switched_ms.is_some() && step.healthy_since_ms.is_none();
+            if step.state == StepState::Returned && told {
+                step.state = StepState::Returning;
+            }
+            match step.state {
+                StepState::Waiting if stopped || self.has_nothing_to_lose(record, name) => {
+                    at_once.push(name.clone());
+                }
+                StepState::Returning | StepState::Failed => {
+                    back |= self.hear_return(record, name, step, &update, stopped);
+                }
+                _ => {}
+            }
+        }
+        if back {
+            rollout.progress_ms = self.at;
+        }
+        for node in &at_once {
+            self.send_back(record, rollout, node);
+        }
+        if self.at >= budget_until(rollout, &update) {
+            update.budget = None;
+        }
+        let most = update.max_parallel.of(rollout.steps.len());
+        let most = most.saturating_sub(going(rollout));
+        let batch = choose(self.nodes, record, rollout, &update, most, false);
+        for node in &batch.nodes {
+            self.send_back(record, rollout, node);
+        }
+        at_once.extend(batch.nodes);
+        if !at_once.is_empty() {
+            let (name, to) = (&record.spec.name, &record.spec.version);
+            let message = format!("{name} goes back to {to} on a batch: {}", list(&at_once));
+            self.tell(record, "rollout_batch", message);
+        }
+        batch.held_back
+    }
+
+    /// It waits for its turn, can be heard, and does not serve anybody; or it has gone back already.
+    fn has_nothing_to_lose(&self, record: &WorkloadRecord, name: &Name) -> bool {
+        let Some(node) = self.nodes.get(name).filter(|_| self.online(name)) else {
+            return false;
+        };
+        let tried = record.on_trial.contains_key(name);
+        let mut step = Step::untold(StepState::Waiting);
+        !serves(node, &record.spec.name)
+            || (tried && matches!(self.look_at(record, name, &mut step), Sight::Failed(_)))
+    }
+
+    /// `true`: it has just said that it is back.
+    fn hear_return(
+        &self,
+        record: &WorkloadRecord,
+        name: &Name,
+        step: &mut Step,
+        update: &Update,
+        stopped: bool,
+    ) -> bool {
+        if self.news_of(name) {
+            let healthy = matches!(self.look_at(record, name, step), Sight::Healthy { .. });
+            // What is kept stopped has nothing to show but that it was told.
+            let known = self.nodes.get(name).filter(|_| stopped);
+            let obeys = |n: &super::super::NodeRecord| n.observed_generation >= step.generation;
+            if healthy || (self.online(name) && known.is_some_and(obeys)) {
+                step.state = StepState::Returned;
+                step.healthy_since_ms = Some(self.at);
+                return true;
+            }
+        }
+        let due = healthy_by(step, update, &record.spec, false);
+        if step.state == StepState::Returning && due.is_some_and(|due| self.at >= due) && !stopped {
+            step.state = StepState::Failed;
+        }
+        false
+    }
+
+    fn send_back(&mut self, record: &mut WorkloadRecord, rollout: &mut Rollout, node: &Name) {
+        record.at.remove(node);
+        record.on_trial.remove(node);
+        let generation = self.next_generation(node);
+        let online = self.online(node);
+        let step = Step::told(StepState::Returning, self.at, online, generation);
+        rollout.steps.insert(node.clone(), step);
+        self.touched.insert(node.clone());
+    }
+
+    /// The node's own word comes after the controller has guessed: it takes the place of the guess.
+    pub(super) fn hear_verdict(&mut self, record: &WorkloadRecord, rollout: &mut Rollout) {
+        let super::News::Of(node) = self.news else {
+            return;
+        };
+        let Some(guess) = rollout.verdict.as_ref().filter(|v| v.guessed) else {
+            return;
+        };
+        if guess.node.as_ref().is_some_and(|n| n != node) || !rollout.steps.contains_key(node) {
+            return;
+        }
+        let own = self
+            .nodes
+            .get_key_value(node)
+            .filter(|(_, n)| n.observed_ms >= guess.at_ms)
+            .and_then(|(name, n)| super::judge::own_verdict(record, rollout.to, name, n, self.at));
+        let Some(own) = own else {
+            return;
+        };
+        let (before, words) = (verdict_text(guess), verdict_text(&own));
+        rollout.reason = rollout.reason.replace(&before, &words);
+        let message = format!(
+            "why the rollout of {} to {} failed is known now: {words}",
+            record.spec.name,
+            version_of(record, rollout.to)
+        );
+        rollout.verdict = Some(own);
+        self.tell(record, "rollout_verdict", message);
+    }
+}
+
+/// How the way back ended, and who is still to follow.
+fn rolled_back_text(record: &WorkloadRecord, rollout: &Rollout) -> String {
+    let to = &record.spec.version;
+    let why = match &rollout.verdict {
+        Some(verdict) => format!("it failed {}", verdict_text(verdict)),
+        None => "a person took it back".into(),
+    };
+    let of = |state: StepState| -> Vec<Name> {
+        let steps = rollout.steps.iter().filter(|(_, s)| s.state == state);
+        steps.map(|(n, _)| n.clone()).collect()
+    };
+    let (back, ill) = (of(StepState::Returned), of(StepState::Failed));
+    let mut unheard = of(StepState::Returning);
+    unheard.extend(of(StepState::Waiting));
+    unheard.sort();
+    let mut parts = vec![why];
+    match (ill.len() + unheard.len(), back.len()) {
+        (0, 0) => parts.push("no node had changed".into()),
+        (0, _) => parts.push(format!("all are back on {to}")),
+        (_, 0) => {}
+        (_, n) => parts.push(format!("{} back on {to}", are(n))),
+    }
+    if !ill.is_empty() {
+        let names = list(&ill);
+        parts.push(format!(
+            "{} not healthy on {to} either: {names}",
+            are(ill.len())
+        ));
+    }
+    if !unheard.is_empty() {
+        let follow = match unheard.len() {
+            1 => "follows",
+            _ => "follow",
+        };
+        parts.push(format!(
+            "{} not been heard since, and {follow}: {}",
+            match unheard.len() {
+                1 => "1 node has".to_owned(),
+                n => format!("{n} nodes have"),
+            },
+            list(&unheard)
+        ));
+    }
+    parts.join("; ")
 }

@@ -66,7 +66,11 @@ pub(super) fn choose(
     let sequence = update.sequence.as_deref();
     let online = rollout.steps.iter().filter_map(|(name, step)| {
         let node = nodes.get(name)?;
-        let open = matches!(step.state, StepState::Waiting | StepState::Changing);
+        let open = matches!(
+            step.state,
+            StepState::Waiting | StepState::Changing | StepState::Returning
+        );
+        let open = open && record.placed.contains(name);
         (open && node.presence == Presence::Online).then_some((name, step, node))
     });
     let mut waiting: Vec<(Place<'_>, bool, &Name, &NodeRecord)> = Vec::new();
@@ -90,7 +94,7 @@ pub(super) fn choose(
         .budget
         .as_ref()
         .filter(|_| !planted::is(Bug::IgnoresTheBudget))
-        .map(|budget| Groups::of(nodes, workload, &rollout.steps, budget));
+        .map(|budget| Groups::of(nodes, record, &rollout.steps, budget));
     for (_, _, name, node) in waiting {
         if batch.nodes.len() >= most {
             break;
@@ -116,20 +120,26 @@ struct Groups<'a> {
 impl<'a> Groups<'a> {
     fn of(
         nodes: &'a BTreeMap<Name, NodeRecord>,
-        workload: &Name,
+        record: &WorkloadRecord,
         steps: &BTreeMap<Name, Step>,
         budget: &'a Budget,
     ) -> Groups<'a> {
         let mut by_value: BTreeMap<_, (usize, usize)> = BTreeMap::new();
-        for (name, step) in steps {
+        // Also those that have joined after the end of a rollout that some still go back of.
+        for name in &record.placed {
             let Some(node) = nodes.get(name) else {
                 continue;
             };
             let group = by_value.entry(property(node, &budget.label)).or_default();
             group.0 += 1;
             // One that was told to change is as good as gone, whatever it said last.
-            let told = matches!(step.state, StepState::Changing | StepState::Failed);
-            if told || !serves(node, workload) {
+            let told = steps.get(name).is_some_and(|step| {
+                matches!(
+                    step.state,
+                    StepState::Changing | StepState::Failed | StepState::Returning
+                )
+            });
+            if told || !serves(node, &record.spec.name) {
                 group.1 += 1;
             }
         }

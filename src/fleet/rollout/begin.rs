@@ -18,7 +18,8 @@ pub(in crate::fleet) struct Doer {
     /// Name of the API token.
     pub by: Option<String>,
     /// It goes back to what was there before when it fails. Not where a person takes something
-    /// back: what was there before is what they want to be rid of.
+    /// back: what was there before is what they want to be rid of, and only another version that is
+    /// known to work is gone back to.
     pub guarded: bool,
 }
 
@@ -39,31 +40,33 @@ pub(in crate::fleet) fn take_spec(
         record.remember(None, RevisionVerdict::Untried);
     }
     let replaces = known && record.spec_hash != hash;
-    if replaces {
+    // Also of what goes on: it may be on its way to no node at all.
+    if known {
         judge_present(nodes, record, at);
     }
-    let back = going_back_to(record, &hash);
+    let back = match doer.guarded {
+        true => going_back_to(record, &hash),
+        // Only to what is known to work. The next revision itself: there is nothing.
+        false => record.newest_good(&hash).unwrap_or(record.revision + 1),
+    };
+    // The same program is as good or bad as it was.
+    let verdict = match record.edition(record.revision) {
+        Some(present) if known && !replaces => present.verdict,
+        _ => RevisionVerdict::Untried,
+    };
     let before: BTreeMap<Name, u64> = record
         .placed
         .iter()
         .map(|n| (n.clone(), record.revision_on(n.as_str())))
         .collect();
-    become_wanted(
-        record,
-        spec,
-        hash,
-        doer.by.clone(),
-        RevisionVerdict::Untried,
-        at,
-    );
+    become_wanted(record, spec, hash, doer.by.clone(), verdict, at);
     let effects = match (replaces, record.spec.update.is_some()) {
         (false, true) => {
             changed_in_place(record, touched);
             Vec::new()
         }
         (true, true) if !before.is_empty() => {
-            let from = if doer.guarded { back } else { record.revision };
-            start(record, from, &before, doer.by, at, touched)
+            start(nodes, record, back, &before, doer.by, at, touched)
         }
         _ => {
             at_once(record, at, touched);
@@ -175,6 +178,7 @@ fn at_once(record: &mut WorkloadRecord, at: UnixMs, touched: &mut BTreeSet<Name>
 
 /// A rollout begins from whatever each node has now.
 fn start(
+    nodes: &BTreeMap<Name, NodeRecord>,
     record: &mut WorkloadRecord,
     from: u64,
     before: &BTreeMap<Name, u64>,
@@ -198,7 +202,13 @@ fn start(
             record.at.remove(node);
             touched.insert(node.clone());
             match record.on_trial.contains_key(node) {
-                true => Step::told(StepState::Changing, at, true, 0),
+                // Only what it says of this assignment counts.
+                true => {
+                    let told = nodes.get(node);
+                    let online = told.is_some_and(|n| n.presence == Presence::Online);
+                    let generation = told.map_or(0, |n| n.generation + 1);
+                    Step::told(StepState::Changing, at, online, generation)
+                }
                 false => Step::untold(StepState::Healthy),
             }
         };

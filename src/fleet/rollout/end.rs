@@ -15,7 +15,7 @@ use crate::{
 impl Look<'_> {
     /// Every node that can be heard is healthy, and they are more than those that cannot: a few
     /// nodes say nothing of a version while a whole site is away.
-    pub(super) fn has_succeeded(&self, record: &WorkloadRecord, rollout: &Rollout) -> bool {
+    pub(super) fn has_succeeded(&self, rollout: &Rollout) -> bool {
         let (mut healthy, mut unheard) = (0, 0);
         for (node, step) in &rollout.steps {
             match step.state {
@@ -23,10 +23,11 @@ impl Look<'_> {
                 StepState::Waiting if self.online(node) => return false,
                 StepState::Healthy => healthy += 1,
                 StepState::Waiting => unheard += 1,
-                StepState::Returned => {}
+                StepState::Returning | StepState::Returned | StepState::Unchanged => {}
             }
         }
-        healthy > unheard || record.placed.is_empty()
+        // None of either: nobody that it was to change is there any more.
+        healthy > unheard || healthy + unheard == 0
     }
 
     /// Nodes fell silent in the middle of their change, and all the others are well: more than
@@ -35,7 +36,10 @@ impl Look<'_> {
         let open = |(node, step): (&Name, &Step)| match step.state {
             StepState::Failed => true,
             StepState::Changing | StepState::Waiting => self.online(node),
-            StepState::Healthy | StepState::Returned => false,
+            StepState::Returning
+            | StepState::Healthy
+            | StepState::Returned
+            | StepState::Unchanged => false,
         };
         !rollout.steps.iter().any(open)
             && count(rollout, StepState::Healthy)
@@ -73,6 +77,7 @@ impl Look<'_> {
                 .find(|o| !o.is_empty())
                 .unwrap_or_default(),
             at_ms: self.at,
+            guessed: true,
         })
     }
 
@@ -85,6 +90,9 @@ impl Look<'_> {
         rollout.windows = OpenWindows::default();
         rollout.ended_ms = Some(self.at);
         rollout.reason = match (healthy, unheard) {
+            (0, _) if rollout.steps.is_empty() => {
+                "no node runs it any more: where it is placed next, it is on trial".into()
+            }
             (0, _) => "there was nothing to change".into(),
             (_, 0) => format!("{} healthy on it", are(healthy)),
             _ => format!(
@@ -93,7 +101,9 @@ impl Look<'_> {
                 nodes_text(unheard)
             ),
         };
-        if healthy > 0
+        // Those that had it before have not shown now that it works.
+        let shown = |s: &Step| s.state == StepState::Healthy && s.switched_ms.is_some();
+        if rollout.steps.values().any(shown)
             && let Some(to) = record.edition_mut(rollout.to)
         {
             to.verdict = RevisionVerdict::Good;

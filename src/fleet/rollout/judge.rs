@@ -5,6 +5,7 @@
 //! | nothing about this assignment yet, or another version runs | not yet |
 //! | its own trial of this version has failed | failed, by the node's own decision |
 //! | this version has failed for good, or is in a crash loop | failed |
+//! | all runs that it may have are over, with whatever version | healthy |
 //! | this version is well, and healthy as far as its agent tells | healthy |
 //! | this version does anything else | not yet |
 
@@ -12,8 +13,8 @@ use super::super::{NodeRecord, Verdict, WorkloadRecord, fill::filled};
 use crate::{
     manifest::quantity::duration_text,
     model::{
-        HealthCheck, HealthStatus, InstanceState, Name, ObservedInstance, Presence, TrialState,
-        UnixMs, Workload,
+        HealthCheck, HealthStatus, InstanceState, Name, ObservedInstance, Presence, RunMode, Trial,
+        TrialState, UnixMs, Workload,
     },
 };
 
@@ -67,17 +68,18 @@ pub(super) fn sight(
     let judged = node.observed_ms >= since.at_ms;
     let spec = record.spec_at(revision);
     if let Some(trial) = trial.filter(|t| judged && t.state == TrialState::Failed) {
-        let reason = trial.reason.clone();
-        return Sight::Failed(Verdict {
-            node: Some(name.clone()),
-            check: check_of(spec),
-            reason: reason.unwrap_or_else(|| "its agent took it back".into()),
-            last_output: trial.last_output.clone(),
-            at_ms: at,
-        });
+        return Sight::Failed(verdict_of(trial, spec, name, at));
     }
+    let passed = trial.is_some_and(|t| t.state == TrialState::Passed);
     if o.spec_hash != hash {
-        return Sight::NotYet;
+        // It begins no run of this version by itself, and stays what it is.
+        return match has_no_run_left(o, spec) {
+            true => Sight::Healthy {
+                passed,
+                tried: trial.is_some(),
+            },
+            false => Sight::NotYet,
+        };
     }
     match o.state {
         InstanceState::Failed | InstanceState::CrashLoop if judged => Sight::Failed(Verdict {
@@ -86,13 +88,50 @@ pub(super) fn sight(
             reason: words_of(o),
             last_output: o.last_output.clone(),
             at_ms: at,
+            guessed: false,
         }),
         _ if is_fine(o) => Sight::Healthy {
-            passed: trial.is_some_and(|t| t.state == TrialState::Passed),
+            passed,
             tried: trial.is_some(),
         },
         _ => Sight::NotYet,
     }
+}
+
+/// What a node that has gone back by itself says of `revision`; `None`: nothing.
+pub(super) fn own_verdict(
+    record: &WorkloadRecord,
+    revision: u64,
+    name: &Name,
+    node: &NodeRecord,
+    at: UnixMs,
+) -> Option<Verdict> {
+    let trial = node.observed.get(&record.spec.name)?.trial.as_ref()?;
+    let failed = trial.state == TrialState::Failed
+        && trial.spec_hash == hash_on(record, revision, name, node);
+    failed.then(|| verdict_of(trial, record.spec_at(revision), name, at))
+}
+
+fn verdict_of(trial: &Trial, spec: &Workload, name: &Name, at: UnixMs) -> Verdict {
+    let reason = trial.reason.clone();
+    Verdict {
+        node: Some(name.clone()),
+        check: check_of(spec),
+        reason: reason.unwrap_or_else(|| "its agent took it back".into()),
+        last_output: trial.last_output.clone(),
+        at_ms: at,
+        guessed: false,
+    }
+}
+
+/// Every run that it may have has been counted, and none is under way: of another version there will
+/// be none, unless a person orders it.
+fn has_no_run_left(o: &ObservedInstance, spec: &Workload) -> bool {
+    let RunMode::NTimes { max_runs } = spec.mode else {
+        return false;
+    };
+    let over = matches!(o.state, InstanceState::Completed | InstanceState::Failed);
+    over && o.runs.is_some_and(|runs| runs >= max_runs)
 }
 
 /// [`Workload::spec_hash`] of a revision as a node gets it.

@@ -19,12 +19,12 @@
 //! One node (a [`Step`]):
 //!
 //! ```text
-//!                    its turn           healthy for min_healthy_time, or its agent says so
+//!                    its turn       its agent says that it was healthy for min_healthy_time
 //!  Waiting (has `from`) ────► Changing ───────────────────────────────────────► Healthy
 //!                              │  (on trial: its agent goes back by itself)
 //!                              │ its own verdict, crash loop, healthy_deadline
 //!                              ▼
-//!                            Failed                    Returned: it was told to go back
+//!                            Failed                    the way back: see [`back`]
 //! ```
 //!
 //! - A turn comes while fewer than `max_parallel` nodes are Changing, a window is open, the `budget`
@@ -32,7 +32,9 @@
 //! - Nodes that cannot be heard are passed over. One that falls silent in the middle counts as
 //!   Changing; its time stands still, and runs anew when it is back.
 //! - `from` is the newest revision that is known to work; `from == to` says that there is nothing to
-//!   go back to (a person took something back): a failure is then held for a person.
+//!   go back to (a person took something back, and no third version is known to work): a failure is
+//!   then held for a person.
+//! - What has not been shown to work stays on trial, wherever it is placed, also after its rollout.
 //! - Everything is in the record ([`Rollout`], `at`, `on_trial`), so that a controller that starts
 //!   anew goes on where it was.
 //!
@@ -43,7 +45,8 @@
 //! | [`end`] | how it ends |
 //! | [`batch`] | who changes next |
 //! | [`judge`] | what a report says of a revision |
-//! | [`back`] | the way back, and stragglers |
+//! | [`back`] | the way back |
+//! | [`straggler`] | single nodes, whom no rollout waits for |
 //! | [`orders`] | what people order |
 //! | [`windows`] | maintenance windows |
 //! | [`revisions`], [`versions`] | what is remembered, and shown |
@@ -59,6 +62,7 @@ mod orders;
 mod record;
 mod revisions;
 mod say;
+mod straggler;
 mod tell;
 mod versions;
 mod windows;
@@ -74,41 +78,63 @@ pub(super) use begin::{Doer, take_spec};
 pub(super) use judge::hash_on;
 pub(super) use windows::check_windows;
 
-use super::Fleet;
-use crate::model::{Desired, Name, UnixMs};
+use super::{Fleet, WorkloadRecord};
+use crate::model::{Desired, Name, Presence, UnixMs, Update};
 use std::collections::BTreeSet;
 
 impl Fleet {
     /// When [`Fleet::advance_rollout`] of this workload is due next, though nothing is reported.
     pub(super) fn rollout_deadline(&self, name: &Name) -> Option<UnixMs> {
         let record = self.workloads.get(name)?;
-        let rollout = record.rollout.as_ref().filter(|r| r.phase.is_active())?;
+        let rollout = record.rollout.as_ref();
+        let rollout = rollout.filter(|r| r.phase.is_active() || r.phase.is_back())?;
         if record.desired == Desired::Stopped {
             return None;
         }
-        let update = record.spec.update.clone().unwrap_or_default();
-        if rollout.phase == RolloutPhase::RollingBack {
-            let back = rollout
-                .steps
-                .values()
-                .filter(|s| s.state == StepState::Returned && s.healthy_since_ms.is_none());
-            let due = back.filter_map(|s| s.counts_from_ms);
-            return due
-                .map(|from| from.saturating_add(update.healthy_deadline_ms))
-                .min();
+        let update = record.update_of(rollout);
+        if rollout.phase.is_back() {
+            return self.way_back_deadline(record, rollout, &update);
         }
         let changing = rollout
             .steps
             .iter()
             .filter(|(_, s)| s.state == StepState::Changing);
         let due = changing.filter_map(|(node, step)| match step.healthy_since_ms {
-            Some(since) => Some(since.saturating_add(update.min_healthy_time_ms)),
+            Some(_) => advance::well_until(step, &update),
             None if rollout.paused => None,
-            None => advance::healthy_by(step, &update, record.on_trial.contains_key(node)),
+            None => {
+                let guarded = record.on_trial.contains_key(node);
+                advance::healthy_by(step, &update, &record.spec, guarded)
+            }
         });
         due.chain(advance::progress_by(rollout, &update))
             .chain(rollout.windows.next_ms)
             .min()
+    }
+
+    /// The same on the way back: of those that were told to go; else of the budget that holds back
+    /// those who wait and can be heard.
+    fn way_back_deadline(
+        &self,
+        record: &WorkloadRecord,
+        rollout: &Rollout,
+        update: &Update,
+    ) -> Option<UnixMs> {
+        let going = rollout.steps.values();
+        let going = going.filter(|s| s.state == StepState::Returning);
+        let due = going.filter_map(|s| advance::healthy_by(s, update, &record.spec, false));
+        let heard = |node: &Name| {
+            let node = self.nodes.get(node);
+            node.is_some_and(|n| n.presence == Presence::Online)
+        };
+        let mut waiting = rollout
+            .steps
+            .iter()
+            .filter(|(n, s)| s.state == StepState::Waiting && record.placed.contains(*n));
+        due.min().or_else(|| {
+            let held = waiting.any(|(n, _)| heard(n));
+            held.then(|| back::budget_until(rollout, update))
+        })
     }
 
     /// Workloads whose rollout does not know yet which nodes came and went: whatever changes

@@ -2,8 +2,9 @@
 
 use super::super::{Effect, Fleet, Refusal, WorkloadRecord, event::emit};
 use super::{
-    Doer, OpenWindows, Revision, RolloutOrder, RolloutPhase, Step, StepState,
+    Doer, OpenWindows, Revision, RevisionVerdict, RolloutOrder, RolloutPhase, Step, StepState,
     begin::{take_spec, version_of},
+    say::take_back_text,
     tell::goes_forward,
 };
 use crate::model::{Name, UnixMs};
@@ -87,11 +88,11 @@ impl Fleet {
             return Err(Refusal::no_workload(name));
         };
         let spec = record.spec_at(target).clone();
-        let verdict = record
-            .edition(target)
-            .map(|r| r.verdict)
-            .unwrap_or_default();
-        let left = record.revision;
+        let verdict = record.edition(target).map(|r| r.verdict);
+        // Wanted again, it is as if it had never been taken back.
+        let verdict = verdict.filter(|v| *v != RevisionVerdict::TakenBack);
+        let verdict = verdict.unwrap_or_default();
+        take_from_the_good(record);
         let doer = Doer { by, guarded: false };
         let mut effects = vec![
             emit(
@@ -103,10 +104,6 @@ impl Fleet {
             .effect(),
         ];
         effects.extend(take_spec(nodes, record, spec, doer, at, touched));
-        // What a person takes back is nothing to go back to by itself.
-        if let Some(left) = record.edition_mut(left) {
-            left.verdict = super::RevisionVerdict::Untried;
-        }
         let wanted = record.revision;
         if let Some(wanted) = record.edition_mut(wanted) {
             wanted.verdict = verdict;
@@ -131,14 +128,35 @@ fn known<'a>(record: &'a WorkloadRecord, name: &Name, to: u64) -> Result<&'a Rev
     })
 }
 
-/// The last good revision before the wanted one; where none is known to be good, the last other one.
+/// What a person takes back is nothing to go back to by itself, under whatever revision it was
+/// applied.
+fn take_from_the_good(record: &mut WorkloadRecord) {
+    let left = record.spec_hash.clone();
+    let left = record.history.iter_mut().filter(|r| r.spec_hash == left);
+    for revision in left.filter(|r| r.verdict != RevisionVerdict::Bad) {
+        revision.verdict = RevisionVerdict::TakenBack;
+    }
+}
+
+/// The last good revision before the wanted one; where none is known to be good, the last other one
+/// that nothing is known of.
 fn earlier(record: &WorkloadRecord, name: &Name) -> Result<u64, Refusal> {
-    let other =
-        |r: &&Revision| r.spec_hash != record.spec_hash && r.verdict != super::RevisionVerdict::Bad;
-    let good = record.newest_good(&record.spec_hash);
-    let last = || record.history.iter().rev().find(other).map(|r| r.revision);
-    good.or_else(last)
-        .ok_or_else(|| Refusal::Conflict(format!("{name} has no earlier revision to go back to")))
+    record.earlier().ok_or_else(|| {
+        Refusal::Conflict(format!(
+            "{name} has no earlier revision to go back to{}",
+            match record
+                .history
+                .iter()
+                .any(|r| r.spec_hash != record.spec_hash)
+            {
+                true => format!(
+                    " that has not failed and was not taken back: name one of `fleetctl workload \
+                     history {name}` with `fleetctl workload rollback {name} --to REVISION`"
+                ),
+                false => ": apply another version".to_owned(),
+            }
+        ))
+    })
 }
 
 /// The rollout that nodes change by, or would.
@@ -195,7 +213,8 @@ fn resume(record: &mut WorkloadRecord, at: UnixMs) -> Result<Vec<Effect>, Refusa
         for node in &record.placed {
             let state = match record.at.contains_key(node) {
                 true => StepState::Waiting,
-                false => StepState::Healthy,
+                // It was placed there since.
+                false => StepState::Unchanged,
             };
             let step = rollout.steps.entry(node.clone());
             step.or_insert_with(|| Step::untold(state));
@@ -254,6 +273,11 @@ fn abort(
         .filter(|n| record.would_fetch(n))
         .cloned()
         .collect();
+    let waits = !record.at.is_empty();
+    let rollback = match &record.rollout {
+        Some(rollout) => take_back_text(record, rollout),
+        None => String::new(),
+    };
     let (name, to, rollout) = forward(record)?;
     if rollout.windows.downloads {
         touched.extend(fetching);
@@ -263,13 +287,16 @@ fn abort(
         .values()
         .filter(|s| !matches!(s.state, StepState::Waiting))
         .count();
+    let resume = match waits {
+        true => format!("; `fleetctl rollout resume {name}` takes it up again"),
+        false => String::new(),
+    };
     rollout.phase = RolloutPhase::Aborted;
     rollout.paused = false;
     rollout.windows = OpenWindows::default();
     rollout.ended_ms = Some(at);
     rollout.reason = format!(
-        "a person ended it: {changed} of {} on {to}, the others as before; `fleetctl rollout \
-         resume {name}` takes it up again, `fleetctl rollout rollback {name}` takes it back",
+        "a person ended it: {changed} of {} on {to}, the others as before{resume}; {rollback}",
         super::nodes_text(rollout.steps.len())
     );
     let message = format!("the rollout of {name} to {to} was aborted");

@@ -31,10 +31,12 @@ pub enum RevisionVerdict {
     /// Nobody knows.
     #[default]
     Untried,
-    /// It was healthy on every node that could be heard.
+    /// It ran healthy, on every node that could be heard.
     Good,
     /// A rollout to it has failed.
     Bad,
+    /// A person took it back: nothing goes back to it by itself.
+    TakenBack,
 }
 
 /// A rollout, under way or the last one.
@@ -60,7 +62,7 @@ pub struct Rollout {
     /// Each node that it is about.
     #[schema(value_type = BTreeMap<String, Step>)]
     pub steps: BTreeMap<Name, Step>,
-    /// When a node became healthy last, or it began, or was resumed.
+    /// When a node became healthy (on the way back: was back) last, or it began, or was resumed.
     pub progress_ms: UnixMs,
     /// Why it failed.
     #[serde(default)]
@@ -112,6 +114,11 @@ pub enum RolloutPhase {
 }
 
 impl RolloutPhase {
+    /// It leads back, or has led back: single nodes may follow.
+    pub fn is_back(self) -> bool {
+        matches!(self, RolloutPhase::RollingBack | RolloutPhase::RolledBack)
+    }
+
     /// It goes on.
     pub fn is_active(self) -> bool {
         matches!(
@@ -145,6 +152,9 @@ pub struct Step {
     /// Its assignment has no room for what it would go back to: only the controller takes it back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unguarded: bool,
+    /// Its agent watches it, and says itself when it has been healthy for long enough.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watched: bool,
 }
 
 impl Step {
@@ -157,6 +167,7 @@ impl Step {
             counts_from_ms: None,
             generation: 0,
             unguarded: false,
+            watched: false,
         }
     }
 
@@ -169,6 +180,7 @@ impl Step {
             counts_from_ms: online.then_some(at),
             generation,
             unguarded: false,
+            watched: false,
         }
     }
 
@@ -184,7 +196,8 @@ impl Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
-    /// It has the old version, and its turn has not come.
+    /// It has the version that it had before, and its turn has not come. On the way back: the one
+    /// that is left.
     Waiting,
     /// It was told to change, and is not known to be healthy.
     Changing,
@@ -192,8 +205,12 @@ pub enum StepState {
     Healthy,
     /// It is not, in time.
     Failed,
-    /// It has the old version again.
+    /// It was told to go back, and has not said that it is.
+    Returning,
+    /// It has the old version again, and has said so.
     Returned,
+    /// This rollout did not change it: it has had what is wanted all along.
+    Unchanged,
 }
 
 /// Why a rollout failed: on which node, by which check, with which last words.
@@ -211,6 +228,9 @@ pub struct Verdict {
     pub last_output: Vec<String>,
     /// When, controller's clock.
     pub at_ms: UnixMs,
+    /// The controller found it by the clock. What the node itself says of it takes its place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guessed: bool,
 }
 
 /// What a person orders of a rollout.

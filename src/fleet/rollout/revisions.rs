@@ -50,6 +50,15 @@ impl WorkloadRecord {
         self.history.iter().rev().find(good).map(|r| r.revision)
     }
 
+    /// What a person goes back to who names nothing: the newest that is known to work; where none is,
+    /// the last other one that nothing is known of.
+    pub(super) fn earlier(&self) -> Option<u64> {
+        let untried =
+            |r: &&Revision| r.spec_hash != self.spec_hash && r.verdict == RevisionVerdict::Untried;
+        let last = || self.history.iter().rev().find(untried).map(|r| r.revision);
+        self.newest_good(&self.spec_hash).or_else(last)
+    }
+
     /// Remembers what is wanted now.
     pub(super) fn remember(&mut self, by: Option<String>, verdict: RevisionVerdict) {
         self.history.push(Revision {

@@ -2,8 +2,9 @@
 
 use super::super::{NodeRecord, WorkloadRecord};
 use super::{
-    Rollout, RolloutPhase, StepState, Verdict,
+    Revision, Rollout, RolloutPhase, StepState, Verdict,
     advance::count,
+    begin::version_of,
     nodes_text,
     windows::{opening, time_text},
 };
@@ -49,9 +50,9 @@ pub(super) fn reason_of(
     if rollout.paused {
         return match &rollout.verdict {
             Some(verdict) => format!(
-                "it failed {}; `fleetctl rollout resume {name}` tries again, `fleetctl rollout \
-                 rollback {name}` takes it back",
-                verdict_text(verdict)
+                "it failed {}; {}",
+                verdict_text(verdict),
+                ways_out(record, rollout)
             ),
             None => format!("a person has paused it: `fleetctl rollout resume {name}` goes on"),
         };
@@ -71,16 +72,13 @@ pub(super) fn reason_of(
             true => String::new(),
             false => format!("; not heard since they were told to: {}", list(&unheard)),
         };
-        let what = if rollout.phase == RolloutPhase::Canary {
-            "as canaries "
-        } else {
-            ""
+        let change = match (rollout.phase, changing) {
+            (RolloutPhase::Canary, 1) => "1 canary changes".to_owned(),
+            (RolloutPhase::Canary, n) => format!("{n} canaries change"),
+            (_, 1) => "1 node changes".to_owned(),
+            (_, n) => format!("{n} nodes change"),
         };
-        return format!(
-            "{done}; {} {what}to become so{lost}{}",
-            are_text(changing),
-            unguarded_text(rollout)
-        );
+        return format!("{done}; {change}{lost}{}", unguarded_text(rollout));
     }
     if rollout.phase == RolloutPhase::AwaitingPromotion {
         return format!(
@@ -115,9 +113,29 @@ pub(super) fn unguarded_text(rollout: &Rollout) -> String {
     }
 }
 
-fn are_text(nodes: usize) -> String {
-    match nodes {
-        1 => "1 is".into(),
-        n => format!("{n} are"),
+/// What a person can do where a failure is held for them.
+pub(super) fn ways_out(record: &WorkloadRecord, rollout: &Rollout) -> String {
+    let name = &record.spec.name;
+    format!(
+        "`fleetctl rollout resume {name}` tries again; {}",
+        take_back_text(record, rollout)
+    )
+}
+
+/// How a rollout is taken back, or what else there is to do where no order would do that.
+pub(super) fn take_back_text(record: &WorkloadRecord, rollout: &Rollout) -> String {
+    let name = &record.spec.name;
+    let from = Some(rollout.from).filter(|from| *from != rollout.to);
+    if let Some(back) = from.or_else(|| record.earlier()) {
+        let to = version_of(record, back);
+        return format!("`fleetctl rollout rollback {name}` takes it back to {to}");
+    }
+    let other = |r: &Revision| r.spec_hash != record.spec_hash;
+    match record.history.iter().any(other) {
+        true => format!(
+            "no other version of it is known to work: apply one that does, or name one of \
+             `fleetctl workload history {name}` with `fleetctl workload rollback {name} --to REVISION`"
+        ),
+        false => "there is no other version to go back to: apply one that works".into(),
     }
 }

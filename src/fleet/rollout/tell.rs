@@ -11,17 +11,18 @@ use std::sync::Arc;
 const MAX_WITH_GUARDS: usize = MAX_ASSIGNED + 160 * 1024;
 
 /// What is left of [`MAX_WITH_GUARDS`] on one node.
-pub(in crate::fleet) struct Room(usize);
+pub(in crate::fleet) struct Room {
+    /// For guards, which come first.
+    guards: usize,
+    /// For what is fetched ahead, beside all guards.
+    ahead: usize,
+}
 
-impl Room {
-    fn takes(&mut self, spec: &Workload) -> bool {
-        let len = spec.encoded_len();
-        let fits = len <= self.0;
-        if fits {
-            self.0 -= len;
-        }
-        fits
-    }
+/// Takes so much of what is left as `spec` needs, if there is so much.
+fn takes(left: &mut usize, spec: &Workload) -> bool {
+    let rest = left.checked_sub(spec.encoded_len());
+    *left = rest.unwrap_or(*left);
+    rest.is_some()
 }
 
 impl Fleet {
@@ -46,7 +47,7 @@ impl Fleet {
                 back.map_or(0, |back| record.spec_at(back).encoded_len())
             });
             let known = self.nodes.get(node);
-            if known.is_some_and(|n| self.room_for_guards(n).0 < length) {
+            if known.is_some_and(|n| self.room_for_guard(node, n, name) < length) {
                 without.push(node.clone());
             }
         }
@@ -71,11 +72,27 @@ impl Fleet {
         rollout.reason = said + &unguarded_text(rollout);
     }
 
-    /// What is left for guards in the assignment of `node`.
-    pub(in crate::fleet) fn room_for_guards(&self, node: &NodeRecord) -> Room {
-        let placed = node.placed.iter().filter_map(|w| self.workloads.get(w));
-        let taken: usize = placed.map(|w| w.encoded_len).sum();
-        Room(MAX_WITH_GUARDS.saturating_sub(taken))
+    /// What is left in the assignment of a node for the guard of one workload, beside those of
+    /// all others that change there at the same time.
+    fn room_for_guard(&self, name: &Name, node: &NodeRecord, workload: &Name) -> usize {
+        let others = node.placed.iter().filter(|w| *w != workload);
+        let others = others.filter_map(|w| self.workloads.get(w));
+        let guards: usize = others.map(|w| w.guard_len(name)).sum();
+        self.room_for_guards(name, node)
+            .guards
+            .saturating_sub(guards)
+    }
+
+    /// What is left in the assignment of a node beside the specs themselves.
+    pub(in crate::fleet) fn room_for_guards(&self, name: &Name, node: &NodeRecord) -> Room {
+        let placed = || node.placed.iter().filter_map(|w| self.workloads.get(w));
+        let taken: usize = placed().map(|w| w.encoded_len).sum();
+        let guarded: usize = placed().map(|w| w.guard_len(name)).sum();
+        let guards = MAX_WITH_GUARDS.saturating_sub(taken);
+        Room {
+            guards,
+            ahead: guards.saturating_sub(guarded),
+        }
     }
 }
 
@@ -115,6 +132,12 @@ impl WorkloadRecord {
         }
     }
 
+    /// Bytes of what the node goes back to, while a change of it is on trial there.
+    fn guard_len(&self, node: &Name) -> usize {
+        let back = self.on_trial.get(node);
+        back.map_or(0, |back| self.spec_at(*back).encoded_len())
+    }
+
     /// Where the node goes back to by itself. One that does not fit into the message is left out:
     /// the change itself must arrive.
     fn guard_on(&self, name: &Name, node: &NodeRecord, room: &mut Room) -> Option<Guard> {
@@ -122,7 +145,7 @@ impl WorkloadRecord {
         let spec = self.spec_at(self.revision_on(name.as_str()));
         let update = spec.update.as_ref().filter(|u| u.auto_rollback)?;
         let fallback = bare(self.filled_at(back, name, node));
-        room.takes(&fallback).then_some(Guard {
+        takes(&mut room.guards, &fallback).then_some(Guard {
             fallback,
             min_healthy_time_ms: update.min_healthy_time_ms,
             healthy_deadline_ms: update.healthy_deadline_ms,
@@ -142,7 +165,7 @@ impl WorkloadRecord {
             return None;
         }
         let next = bare(self.filled_at(self.revision, name, node));
-        room.takes(&next).then_some(next)
+        takes(&mut room.ahead, &next).then_some(next)
     }
 
     /// Its change needs an image that the node need not have yet.

@@ -5,7 +5,7 @@ use super::super::{
     plan::{FieldChange, differences},
 };
 use super::{RevisionVerdict, RolloutPhase, StepState, advance::count};
-use crate::model::{Name, Presence, UnixMs};
+use crate::model::{Desired, Name, Presence, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -42,6 +42,9 @@ pub struct RunningVersion {
     /// Those of them that cannot be heard now.
     #[schema(value_type = Vec<String>)]
     pub unheard: Vec<Name>,
+    /// Why no node runs it; only of the wanted version, where none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// One revision of a workload, with what it changed.
@@ -89,6 +92,25 @@ pub struct RolloutSummary {
     pub changing: usize,
 }
 
+/// Why the wanted version runs on no node. `unknown`: nodes that have said nothing of it.
+fn why_nowhere(w: &WorkloadRecord, unknown: usize) -> String {
+    let rollout = w.rollout.as_ref();
+    if w.desired == Desired::Stopped {
+        return "the workload is stopped".into();
+    }
+    if w.placed.is_empty() {
+        return match w.missing {
+            0 => "no node is to run it".into(),
+            _ => "it waits for a node that can take it".into(),
+        };
+    }
+    match rollout.filter(|r| r.phase.is_active() || !w.at.is_empty()) {
+        Some(rollout) => rollout.reason.clone(),
+        None if unknown > 0 => "its nodes have said nothing of it yet".into(),
+        None => "its nodes have not changed to it yet".into(),
+    }
+}
+
 impl WorkloadRecord {
     /// Its rollout in short.
     pub fn rollout_summary(&self) -> Option<RolloutSummary> {
@@ -131,11 +153,24 @@ impl Fleet {
                     wanted,
                     nodes: Vec::new(),
                     unheard: Vec::new(),
+                    reason: None,
                 });
             entry.nodes.push(node.clone());
             if record.presence != Presence::Online {
                 entry.unheard.push(node.clone());
             }
+        }
+        let nowhere = !running.keys().any(|(unwanted, _)| !unwanted);
+        let reason = nowhere.then(|| why_nowhere(w, unknown.len()));
+        if let Some(reason) = reason {
+            let wanted = RunningVersion {
+                version: w.spec.version.clone(),
+                wanted: true,
+                nodes: Vec::new(),
+                unheard: Vec::new(),
+                reason: Some(reason),
+            };
+            running.insert((false, w.spec.version.clone()), wanted);
         }
         VersionsView {
             workload: name.clone(),

@@ -10,12 +10,15 @@
 //! | [`config`] | settings of all nodes and of one |
 //! | [`moves`] | failover, migration, drain, rebalance, with a clock |
 //! | [`command`], [`token`] | orders and tokens |
-//! | [`rollout`], [`rollout_random`] | rollouts, in a fleet of nodes that obey ([`rollout_world`]) |
+//! | [`neighbours`], [`guards`] | what could never be together; what has room in one message |
+//! | [`rollout`], [`rollout_back`], [`rollout_trial`], [`rollout_random`] | rollouts there and back, who decides what works, in a fleet of nodes that obey ([`rollout_world`]) |
 //! | [`random`] | whatever the entries are: replay, storage, invariants |
 
 mod command;
 mod config;
+mod guards;
 mod moves;
+mod neighbours;
 mod node;
 mod placement;
 mod placement_choice;
@@ -24,7 +27,9 @@ mod placement_moves;
 mod presence;
 mod random;
 mod rollout;
+mod rollout_back;
 mod rollout_random;
+mod rollout_trial;
 mod rollout_world;
 mod size;
 mod token;

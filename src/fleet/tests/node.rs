@@ -268,3 +268,35 @@ fn instances_of_a_node_that_cannot_be_heard_are_never_shown_as_running() {
     assert_eq!(shown(&fleet), [(a, InstanceState::Unknown, true)]);
     assert_eq!(fleet.workload_view(&name("web")).unwrap().running, 0);
 }
+
+#[test]
+fn the_journal_keeps_of_a_report_what_differs_from_before() {
+    let mut fleet = three();
+    let both = |state| {
+        let web = observed("web", InstanceState::Running);
+        reported("a", 1, vec![observed("db", state), web])
+    };
+    apply(&mut fleet, both(InstanceState::Running));
+    let kept = fleet.kept_as(&both(InstanceState::Failed));
+    let Some(Change::StateChanged {
+        changed,
+        gone,
+        engines,
+        ..
+    }) = kept
+    else {
+        panic!("{kept:?}");
+    };
+    assert_eq!(changed, [observed("db", InstanceState::Failed)]);
+    assert_eq!((gone, engines), (Vec::new(), None));
+
+    let kept = fleet.kept_as(&reported(
+        "a",
+        1,
+        vec![observed("web", InstanceState::Running)],
+    ));
+    let Some(Change::StateChanged { changed, gone, .. }) = kept else {
+        panic!("{kept:?}");
+    };
+    assert_eq!((changed, gone), (Vec::new(), vec![name("db")]));
+}

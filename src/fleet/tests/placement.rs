@@ -12,7 +12,7 @@ use crate::{
     },
 };
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn container(text: &str, with: Option<RuntimeKind>) -> Workload {
     let mut workload = workload(text);
@@ -346,4 +346,62 @@ proptest! {
         let again = place(&web, &decision.nodes, &given);
         prop_assert_eq!(again.nodes, decision.nodes);
     }
+}
+
+#[test]
+fn why_says_that_none_is_asked_for_and_names_all_that_is_in_the_way() {
+    let mut fleet = three();
+    let mut web = requires(replicas("web", 0), &["gpu", "camera", "arch=mips"]);
+    web.resources.memory = Some(4 << 30);
+    apply(&mut fleet, applied(&[web.clone()]));
+    let why = fleet.why("web").unwrap();
+    let said = "no replica is asked for (replicas = 0)";
+    assert!(why.nodes.iter().all(|n| n.reason == said), "{why:?}");
+    assert_eq!(
+        why.counts,
+        BTreeMap::from([("none is asked for".into(), 3)])
+    );
+    assert_eq!(reason(&fleet, "web", "a"), said);
+
+    web.placement.mode = PlacementMode::Any { replicas: 1 };
+    apply(&mut fleet, applied(&[web.clone()]));
+    let why = fleet.why("web").unwrap();
+    assert_eq!(
+        why.nodes[0].reason,
+        "it does not meet `gpu`; it does not meet `camera`; it has arch=aarch64, `arch=mips` is \
+         required; it has 1 GiB left of 1 GiB, 4 GiB are asked for"
+    );
+    assert_eq!(
+        why.counts,
+        BTreeMap::from([("does not meet `gpu`".into(), 3)]),
+        "counted by the first one"
+    );
+    // However many there are, a sentence stays one.
+    let many: Vec<String> = (0..20).map(|n| format!("x{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    apply(&mut fleet, applied(&[requires(replicas("web", 1), &many)]));
+    let why = fleet.why("web").unwrap();
+    let end = "it does not meet `x5`; and 14 more";
+    assert!(why.nodes[0].reason.ends_with(end), "{why:?}");
+}
+
+#[test]
+fn replicas_that_wait_are_listed_as_one_that_says_how_many() {
+    let mut fleet = three();
+    apply(&mut fleet, applied(&[replicas("web", 10_000)]));
+    let all = fleet.instances();
+    assert_eq!(all.len(), 4);
+    let waits = all.iter().find(|i| i.node.is_none()).unwrap();
+    assert_eq!(waits.count, 9_997);
+    assert!(
+        waits.reason.starts_with("9,997 instances wait: "),
+        "{waits:?}"
+    );
+    let there: u32 = all.iter().map(|i| i.count).sum();
+    assert_eq!(there, 10_000);
+    // What an earlier controller sends says nothing of it.
+    let mut json = serde_json::to_value(&all[0]).unwrap();
+    json.as_object_mut().unwrap().remove("count");
+    let view: crate::fleet::InstanceView = serde_json::from_value(json).unwrap();
+    assert_eq!(view.count, 1);
 }

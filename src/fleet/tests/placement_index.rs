@@ -2,8 +2,10 @@
 
 use super::{applied, apply, described, entry, facts, labelled, name, presence, removed, replicas};
 use crate::{
-    fleet::{Change, Fleet},
-    model::{NodeFacts, PlacementMode, Presence, Workload},
+    fleet::{Change, Fleet, placement::LOOKS},
+    model::{
+        NodeFacts, PlacementMode, Preference, Presence, Requirement, Strategy as Choice, Workload,
+    },
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -33,13 +35,25 @@ fn asks(which: u8, count: u32, memory: Option<u64>) -> Workload {
     let mut w = replicas(&format!("w{which}"), count);
     w.resources.memory = memory.map(|m| m << 20);
     match which {
+        0 => w.placement.prefers = vec![prefers("zone=a", 30), prefers("!zone", -20)],
         1 => w.placement.apart = vec![name("w2")],
+        2 => w.placement.strategy = Choice::RoundRobin,
         3 => w.placement.with = vec![name("w2")],
-        4 => w.placement.spread = Some("zone".into()),
+        4 => {
+            w.placement.spread = Some("zone".into());
+            w.placement.prefers = vec![prefers("memory>=500MiB", 10)];
+        }
         5 => w.placement.mode = PlacementMode::Every,
         _ => {}
     }
     w
+}
+
+fn prefers(requirement: &str, weight: i32) -> Preference {
+    Preference {
+        requirement: Requirement::try_from(requirement.to_owned()).unwrap(),
+        weight,
+    }
 }
 
 fn change(step: &Step) -> Change {
@@ -95,6 +109,38 @@ proptest! {
             for (name, node) in fleet.nodes() {
                 prop_assert_eq!(fleet.taken(name, node), other.taken(name, node));
                 prop_assert_eq!(fleet.taken(name, node), bare.taken(name, node));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_looked_up_is_what_looking_at_every_node_would_find(
+        steps in prop::collection::vec(step(), 1..25),
+        more in 1u32..6,
+    ) {
+        let mut fleet = fleet_of(0..5);
+        for step in &steps {
+            let _ = fleet.apply(&entry(change(step)));
+            fleet.freshen();
+            // It has no index yet.
+            let plain = restored(&fleet);
+            for (workload, record) in fleet.workloads() {
+                let found = fleet.decision(workload).map(|(decision, _)| decision);
+                let looked = plain.decision(workload).map(|(decision, _)| decision);
+                prop_assert_eq!(found, looked, "{} after {:?}", workload, step);
+                let none = BTreeSet::new();
+                let target = fleet.best_target(workload, &none);
+                prop_assert_eq!(target, plain.best_target(workload, &none));
+                // And if there were more of them.
+                let PlacementMode::Any { replicas } = record.spec.placement.mode else {
+                    continue;
+                };
+                let mut grown = (*record.spec).clone();
+                grown.placement.mode = PlacementMode::Any { replicas: replicas + more };
+                let (mut one, mut other) = (fleet.clone(), plain.clone());
+                let change = entry(applied(&[grown]));
+                prop_assert_eq!(one.apply(&change), other.apply(&change));
+                prop_assert_eq!(one, other);
             }
         }
     }
@@ -172,5 +218,54 @@ fn many_instances_are_placed_evenly_on_many_nodes() {
         apply(&mut fleet, applied(&all));
         let on_each: BTreeSet<usize> = fleet.nodes().map(|(_, n)| n.placed.len()).collect();
         assert_eq!(on_each, BTreeSet::from([10]));
+    }
+}
+
+/// What one change costs, in looks at nodes.
+fn looks(fleet: &mut Fleet, change: Change) -> usize {
+    fleet.freshen();
+    let before = LOOKS.get();
+    apply(fleet, change);
+    LOOKS.get() - before
+}
+
+#[test]
+fn a_decision_looks_at_as_many_nodes_as_it_needs_and_not_at_the_fleet() {
+    let shapes: [fn(&mut Workload); 4] = [
+        |_| {},
+        |w| w.placement.spread = Some("zone".into()),
+        |w| {
+            w.placement.spread = Some("zone".into());
+            w.placement.prefers = vec![prefers("zone=z1", 50), prefers("gpu", 10)];
+        },
+        |w| w.placement.strategy = Choice::RoundRobin,
+    ];
+    for (n, shape) in shapes.into_iter().enumerate() {
+        let count = |nodes: usize| {
+            let mut fleet = large(nodes);
+            let mut w = small(0, 4);
+            shape(&mut w);
+            // Who says it first pays for the order.
+            apply(&mut fleet, applied(&[w.clone()]));
+            let mut next = w.clone();
+            next.name = name("next");
+            let added = looks(&mut fleet, applied(&[next.clone()]));
+            assert_eq!(fleet.workload("next").unwrap().placed.len(), 4);
+            next.placement.mode = PlacementMode::Any { replicas: 6 };
+            let grown = looks(&mut fleet, applied(&[next]));
+            // One of its nodes goes: another one takes over.
+            let gone = fleet.workload("next").unwrap().placed.first().cloned();
+            let left = looks(
+                &mut fleet,
+                Change::NodeRemoved {
+                    node: gone.unwrap(),
+                },
+            );
+            assert_eq!(fleet.workload("next").unwrap().placed.len(), 6);
+            (added, grown, left)
+        };
+        let (few, many) = (count(60), count(240));
+        assert_eq!(few, many, "shape {n}");
+        assert!(many.0 < 60, "shape {n}: {many:?}");
     }
 }

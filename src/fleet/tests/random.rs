@@ -242,10 +242,18 @@ proptest! {
         let mut at_ms = 0;
         for (change, later) in changes {
             at_ms += later;
-            let entry = Entry { at_ms, by: None, change };
+            let kept = fleet.kept_as(&change);
+            let mut entry = Entry { at_ms, by: None, change };
             let before = fleet.clone();
             match fleet.apply(&entry) {
-                Ok(_) => {
+                Ok(effects) => {
+                    // In the form in which the journal keeps it, it does the same.
+                    if let Some(kept) = kept {
+                        entry.change = kept;
+                        let mut other = before.clone();
+                        prop_assert_eq!(other.apply(&entry), Ok(effects));
+                        prop_assert_eq!(&other, &fleet);
+                    }
                     prop_assert_eq!(fleet.version(), before.version() + 1);
                     accepted.push(entry);
                 }

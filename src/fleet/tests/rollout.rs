@@ -1,28 +1,13 @@
-//! Rollouts: phases, batches, failures and the way back.
+//! Rollouts on their way there: phases, batches, windows, orders.
 
 use super::{
     labelled, name, removed,
-    rollout_world::{World, update, web},
+    rollout_world::{World, canary, conflict, update, web},
 };
 use crate::{
-    fleet::{Change, Refusal, RevisionVerdict, RolloutOrder, RolloutPhase, StepState},
-    model::{Budget, Desired, Health, HealthCheck, PlacementMode, Share, Update, Window},
+    fleet::{Change, RevisionVerdict, RolloutOrder, RolloutPhase, StepState},
+    model::{Budget, Desired, PlacementMode, Share, Update, Window},
 };
-
-fn canary() -> Update {
-    Update {
-        canary: 1,
-        max_parallel: Share::Count(2),
-        ..update()
-    }
-}
-
-fn conflict(result: Result<(), Refusal>) -> String {
-    match result {
-        Err(Refusal::Conflict(message)) => message,
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn without_update_everybody_changes_at_once_and_the_history_knows() {
@@ -80,62 +65,13 @@ fn a_good_rollout_goes_by_a_canary_and_batches() {
     for (event, times) in [
         ("rollout_started", 1),
         ("rollout_canaries_healthy", 1),
-        ("rollout_batch", 3),
+        // Agents say one by one that they are well, and the next one changes then.
+        ("rollout_batch", 4),
         ("rollout_succeeded", 1),
     ] {
         assert_eq!(w.happened(event), times, "{event}");
     }
     assert_eq!(w.fleet.next_deadline(), None);
-    w.replays();
-}
-
-#[test]
-fn a_failure_takes_every_changed_node_back_with_its_verdict() {
-    let mut w = World::new(4);
-    let mut first = web("1", None);
-    first.health = Some(Health::new(HealthCheck::Tcp("127.0.0.1:80".into())));
-    w.apply(first.clone());
-    w.obey_all();
-    w.bad.insert("2".into(), [name("n1")].into());
-    let mut second = web("2", Some(canary()));
-    second.health = first.health;
-    w.apply(second.clone());
-    w.obey_all();
-    w.tick();
-    assert_eq!(w.told_all(), "2 2 2 1");
-    w.obey_all();
-    assert_eq!(w.phase(), RolloutPhase::RollingBack);
-    assert_eq!(w.told_all(), "1 1 1 1");
-    w.run(10);
-    assert_eq!(w.phase(), RolloutPhase::RolledBack);
-    let verdict = w.rollout().unwrap().verdict.clone().unwrap();
-    assert_eq!(verdict.node, Some(name("n1")));
-    assert_eq!(verdict.check, "health check tcp 127.0.0.1:80");
-    assert_eq!(
-        (verdict.reason.as_str(), verdict.last_output.len()),
-        ("exit code 1", 1)
-    );
-    let record = w.fleet.workload("web").unwrap();
-    let verdicts: Vec<_> = record.history.iter().map(|r| r.verdict).collect();
-    use RevisionVerdict::{Bad, Good};
-    assert_eq!(verdicts, [Good, Bad, Good]);
-    assert_eq!(record.spec.version, "1");
-    let told = w
-        .events
-        .iter()
-        .find(|(e, _)| e == "rollout_failed")
-        .unwrap();
-    assert!(told.1.contains("on n1, health check tcp"), "{}", told.1);
-    assert_eq!(w.happened("rollout_rolled_back"), 1);
-    // The same once more, after somebody has mended what it needs.
-    w.bad.clear();
-    w.apply(second);
-    assert_eq!(w.rollout().unwrap().from, 3);
-    w.run(20);
-    assert_eq!(
-        (w.phase(), w.told_all().as_str()),
-        (RolloutPhase::Succeeded, "2 2 2 2")
-    );
     w.replays();
 }
 
@@ -156,44 +92,6 @@ fn a_version_that_never_becomes_healthy_fails_by_its_deadline() {
             .starts_with("it did not become healthy within 5m")
     );
     assert_eq!(w.phase(), RolloutPhase::RollingBack);
-    w.run(10);
-    assert_eq!(w.phase(), RolloutPhase::RolledBack);
-    w.replays();
-}
-
-#[test]
-fn without_auto_rollback_a_failure_is_held_for_a_person() {
-    let by_hand = Update {
-        auto_rollback: false,
-        ..update()
-    };
-    let mut w = World::rolling(3, by_hand);
-    w.bad.insert("2".into(), [name("n1")].into());
-    assert!(w.instance("n0").guard.is_none());
-    w.run(20);
-    assert_eq!(w.phase(), RolloutPhase::Rolling);
-    let rollout = w.rollout().unwrap();
-    assert!(rollout.paused);
-    assert!(
-        rollout.reason.contains("fleetctl rollout rollback web"),
-        "{}",
-        rollout.reason
-    );
-    assert_eq!(w.told_all(), "2 2 1");
-    assert_eq!(
-        (w.happened("rollout_failed"), w.happened("rollout_paused")),
-        (1, 1)
-    );
-    // Still ill: it is held again. Mended: it goes on.
-    w.at += 1;
-    w.order(RolloutOrder::Resume).unwrap();
-    w.at += 1;
-    let mut again = w.clone();
-    again.bad.clear();
-    again.run(20);
-    assert_eq!(again.phase(), RolloutPhase::Succeeded);
-    w.order(RolloutOrder::Rollback { to: None }).unwrap();
-    assert_eq!(w.told_all(), "1 1 1");
     w.run(10);
     assert_eq!(w.phase(), RolloutPhase::RolledBack);
     w.replays();
@@ -260,33 +158,6 @@ fn pause_holds_and_resume_goes_on_and_abort_leaves_the_mix() {
     w.order(RolloutOrder::Rollback { to: None }).unwrap();
     w.run(9);
     assert_eq!(w.told_all(), "1 1 1");
-    w.replays();
-}
-
-#[test]
-fn a_person_goes_back_to_any_revision_that_is_known() {
-    let mut w = World::rolling(3, update());
-    w.run(20);
-    w.apply(web("3", Some(update())));
-    w.run(20);
-    let unknown = w.order(RolloutOrder::Rollback { to: Some(9) }).unwrap_err();
-    assert_eq!(
-        unknown.to_string(),
-        "there is no revision `9` of web; there are `1`, `2`, `3`"
-    );
-    assert!(conflict(w.order(RolloutOrder::Rollback { to: Some(3) })).contains("is wanted"));
-    w.order(RolloutOrder::Rollback { to: Some(2) }).unwrap();
-    assert_eq!(w.told_all(), "2 3 3");
-    assert!(
-        w.instance("n0").guard.is_none(),
-        "never back to what was taken back"
-    );
-    w.run(20);
-    assert_eq!(
-        (w.phase(), w.told_all().as_str()),
-        (RolloutPhase::Succeeded, "2 2 2")
-    );
-    assert_eq!(w.fleet.workload("web").unwrap().revision, 4);
     w.replays();
 }
 
@@ -438,86 +309,6 @@ fn images_are_fetched_ahead_while_a_download_window_is_open() {
 }
 
 #[test]
-fn who_cannot_be_heard_gets_it_later_on_trial() {
-    let mut w = World::rolling(3, canary());
-    w.set_online("n2", false);
-    w.run(20);
-    assert_eq!(w.phase(), RolloutPhase::Succeeded);
-    assert_eq!(w.told_all(), "2 2 1");
-    let mut fine = w.clone();
-    fine.set_online("n2", true);
-    assert_eq!(fine.told_all(), "2 2 2");
-    assert_eq!(fine.instance("n2").guard.unwrap().fallback.version, "1");
-    fine.obey_all();
-    assert_eq!(
-        fine.in_state(StepState::Changing),
-        ["n2"],
-        "its agent still watches"
-    );
-    // It takes it back by itself.
-    w.bad.insert("2".into(), [name("n2")].into());
-    w.set_online("n2", true);
-    w.obey_all();
-    assert_eq!(w.told_all(), "2 2 1");
-    assert_eq!(w.happened("rollout_straggler_failed"), 1);
-    assert_eq!(w.phase(), RolloutPhase::Succeeded);
-    w.obey_all();
-    assert_eq!(w.fleet.versions()[0].running.len(), 2);
-    w.replays();
-}
-
-#[test]
-fn a_few_nodes_say_nothing_while_most_cannot_be_heard() {
-    let mut w = World::rolling(5, canary());
-    for gone in ["n1", "n2", "n3", "n4"] {
-        w.set_online(gone, false);
-    }
-    w.run(20);
-    assert_ne!(w.phase(), RolloutPhase::Succeeded);
-    assert_eq!(w.told_all(), "2 1 1 1 1");
-    // Back, they take their turns as all others.
-    for back in ["n1", "n2", "n3", "n4"] {
-        w.set_online(back, true);
-    }
-    let at_once = canary().max_parallel.of(5);
-    assert_eq!(w.in_state(StepState::Changing).len(), at_once);
-    w.run(40);
-    assert_eq!(w.phase(), RolloutPhase::Succeeded);
-    assert_eq!(w.told_all(), "2 2 2 2 2");
-    w.replays();
-}
-
-#[test]
-fn a_node_that_falls_silent_in_the_middle_gets_its_time_when_it_is_back() {
-    let mut w = World::rolling(3, update());
-    w.set_online("n0", false);
-    w.at += 290_000;
-    w.set_online("n0", true);
-    w.at += 290_000;
-    assert!(w.fleet.next_deadline().is_some_and(|due| due > w.at));
-    w.run(20);
-    assert_eq!(w.phase(), RolloutPhase::Succeeded);
-    // And one that stays away: nobody could go on, so time decides.
-    let mut w = World::rolling(3, update());
-    w.set_online("n0", false);
-    w.run(20);
-    assert_eq!(w.phase(), RolloutPhase::RolledBack);
-    let verdict = w.rollout().unwrap().verdict.clone().unwrap();
-    assert_eq!(verdict.check, "progress deadline");
-    // The last of many: the others are well, and it decides by itself.
-    let mut w = World::rolling(3, update());
-    for _ in 0..2 {
-        w.obey_all();
-        w.tick();
-    }
-    assert_eq!(w.in_state(StepState::Changing), ["n2"]);
-    w.set_online("n2", false);
-    w.run(20);
-    assert_eq!(w.phase(), RolloutPhase::Succeeded);
-    assert!(w.instance("n2").guard.is_some());
-}
-
-#[test]
 fn an_apply_in_the_middle_takes_the_place_of_the_rollout() {
     let mut w = World::rolling(3, update());
     w.obey_all();
@@ -614,4 +405,36 @@ fn the_history_is_bounded_and_keeps_what_is_referred_to() {
         assert!(record.history.iter().any(|r| r.revision == *revision));
     }
     assert_eq!(record.history[0].spec.version, "1", "it is the good one");
+}
+
+#[test]
+fn a_plan_tells_what_is_under_way_and_what_cannot_be_guarded() {
+    let w = World::rolling(3, canary());
+    let plan = w.fleet.plan(&[web("2", Some(canary()))], false);
+    assert!(plan.is_empty());
+    assert_eq!(
+        plan.under_way[&name("web")],
+        "the rollout to 2 is under way: 0 of 3 nodes are healthy; 1 canary changes"
+    );
+    let first = World::new(1).fleet.plan(&[web("1", Some(canary()))], false);
+    let how = first.added[0].rollout.as_ref().unwrap();
+    assert!(how.contains("no version yet to go back to"), "{how}");
+    let unguarded = World::new(1).fleet.plan(&[web("1", None)], false);
+    assert_eq!(unguarded.added[0].rollout, None);
+}
+
+#[test]
+fn a_wanted_version_that_runs_nowhere_is_shown_with_the_reason() {
+    let mut w = World::rolling(2, canary());
+    let versions = w.fleet.versions();
+    let shown: Vec<(&str, bool, usize)> = versions[0]
+        .running
+        .iter()
+        .map(|r| (r.version.as_str(), r.wanted, r.nodes.len()))
+        .collect();
+    assert_eq!(shown, [("2", true, 0), ("1", false, 2)]);
+    let why = versions[0].running[0].reason.as_ref().unwrap();
+    assert!(why.contains("1 canary changes"), "{why}");
+    w.obey_all();
+    assert_eq!(w.fleet.versions()[0].running[0].reason, None);
 }

@@ -9,8 +9,8 @@ use crate::{
     },
     identity::Role,
     model::{
-        AssignedInstance, HealthStatus, InstanceState, Name, ObservedInstance, PlacementMode,
-        Presence, RuntimeKind, Trial, TrialState, UnixMs, Update, Workload,
+        AssignedInstance, Assignment, HealthStatus, InstanceState, Name, ObservedInstance,
+        PlacementMode, Presence, RuntimeKind, Share, Trial, TrialState, UnixMs, Update, Workload,
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,10 +29,28 @@ pub(super) struct World {
     /// Refusals are looked at, and what was accepted is kept.
     pub checks: bool,
     sessions: u64,
+    /// Since when what is on trial on a node has been well there: which, by its hash.
+    well: BTreeMap<Name, (String, UnixMs)>,
 }
 
 pub(super) fn update() -> Update {
     Update::default()
+}
+
+pub(super) fn canary() -> Update {
+    Update {
+        canary: 1,
+        max_parallel: Share::Count(2),
+        ..update()
+    }
+}
+
+/// Why it was refused.
+pub(super) fn conflict(result: Result<(), Refusal>) -> String {
+    match result {
+        Err(Refusal::Conflict(message)) => message,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// `web` on every node, in this version.
@@ -58,6 +76,7 @@ impl World {
             events: Vec::new(),
             checks: nodes < 100,
             sessions: 0,
+            well: BTreeMap::new(),
         };
         for n in 0..nodes {
             world.join(n);
@@ -154,7 +173,7 @@ impl World {
     }
 
     /// What a node that does as it is told says of one instance.
-    fn observed(&self, node: &Name, i: &AssignedInstance) -> ObservedInstance {
+    pub fn observed(&self, node: &Name, i: &AssignedInstance) -> ObservedInstance {
         let bad = self.is_bad(node, &i.workload.version);
         let trial = i.guard.as_ref().map(|_| {
             Box::new(Trial {
@@ -162,6 +181,8 @@ impl World {
                 version: i.workload.version.clone(),
                 state: if bad {
                     TrialState::Failed
+                } else if self.passes_ms(node, i).is_some_and(|due| due <= self.at) {
+                    TrialState::Passed
                 } else {
                     TrialState::Running
                 },
@@ -202,6 +223,24 @@ impl World {
         }
     }
 
+    /// When its agent has watched for long enough what is on trial there, and well.
+    fn passes_ms(&self, node: &Name, i: &AssignedInstance) -> Option<UnixMs> {
+        let (hash, since) = self.well.get(node)?;
+        let guard = i.guard.as_ref().filter(|_| *hash == i.workload.spec_hash());
+        Some(since + guard?.min_healthy_time_ms)
+    }
+
+    /// When the next agent has something to say by itself.
+    fn next_word(&self) -> Option<UnixMs> {
+        let words = self.online.iter().filter_map(|node| {
+            let assignment = self.fleet.assignment(node.as_str())?;
+            let due = assignment.instances.iter();
+            let due = due.filter_map(|i| self.passes_ms(node, i)).min()?;
+            (due > self.at).then_some(due)
+        });
+        words.min()
+    }
+
     /// One node that can be heard obeys, and says so.
     pub fn obey(&mut self, node: &Name) {
         let Some(assignment) = self.fleet.assignment(node.as_str()) else {
@@ -210,6 +249,22 @@ impl World {
         if !self.online.contains(node) {
             return;
         }
+        let tried = assignment.instances.iter().find(|i| i.guard.is_some());
+        let tried = tried.filter(|i| !self.is_bad(node, &i.workload.version));
+        match tried.map(|i| i.workload.spec_hash()) {
+            Some(hash) if self.well.get(node).is_some_and(|(h, _)| *h == hash) => {}
+            Some(hash) => {
+                self.well.insert(node.clone(), (hash, self.at));
+            }
+            None => {
+                self.well.remove(node);
+            }
+        }
+        self.obey_as(node, &assignment);
+    }
+
+    /// The same, of an assignment that may not be its latest one.
+    pub fn obey_as(&mut self, node: &Name, assignment: &Assignment) {
         let instances = assignment.instances.iter();
         let instances = instances.map(|i| self.observed(node, i)).collect();
         let change = Change::StateReported {
@@ -231,8 +286,28 @@ impl World {
         }
     }
 
-    /// The next deadline comes.
+    /// The next deadline comes: the fleet's, or the end of a trial on nodes that have obeyed.
     pub fn tick(&mut self) -> bool {
+        let due = self.fleet.next_deadline();
+        if let Some(word) = self.next_word()
+            && due.is_none_or(|due| word <= due)
+        {
+            let all = self.online.iter().filter(|n| {
+                let assignment = self.fleet.assignment(n.as_str());
+                let instances = assignment.into_iter().flat_map(|a| a.instances);
+                instances
+                    .filter_map(|i| self.passes_ms(n, &i))
+                    .any(|at| at == word)
+            });
+            let nodes: Vec<Name> = all.cloned().collect();
+            self.at = word;
+            for node in nodes {
+                self.obey(&node);
+            }
+            if due.is_none_or(|due| due > word) {
+                return true;
+            }
+        }
         let Some(due) = self.fleet.next_deadline() else {
             return false;
         };

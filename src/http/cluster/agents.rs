@@ -50,6 +50,8 @@ pub struct AgentView {
     pub up_to_date: bool,
     /// Why it is in this state; empty when all is well.
     pub reason: String,
+    /// How many it stands for: all replicas that wait for a node are one.
+    pub count: u32,
 }
 
 impl From<InstanceView> for AgentView {
@@ -62,6 +64,7 @@ impl From<InstanceView> for AgentView {
             version: i.version,
             up_to_date: i.up_to_date,
             reason: i.reason,
+            count: i.count,
         }
     }
 }
@@ -137,6 +140,17 @@ impl DeployRequest {
                 )));
             }
             only.placement.mode = PlacementMode::Any { replicas };
+        }
+        let nodes = &only.placement.nodes;
+        if let PlacementMode::Any { replicas } = only.placement.mode
+            && !nodes.is_empty()
+            && nodes.len() < replicas as usize
+        {
+            return Err(unfit(format!(
+                "{replicas} instances need as many nodes, each runs one of a workload, and it is \
+                 bound to {}",
+                nodes.len()
+            )));
         }
         Ok(all)
     }
@@ -346,10 +360,14 @@ mod tests {
     #[test]
     fn a_node_and_replicas_go_into_the_placement_of_the_only_workload() {
         let one = "[workload.web]\ncommand = ['/bin/web']\n";
-        let all = read(json!({"manifest": one, "node": "pi-1", "replicas": 3})).unwrap();
+        let all = read(json!({"manifest": one, "node": "pi-1"})).unwrap();
         let placement = &all[0].placement;
-        assert_eq!(placement.mode, PlacementMode::Any { replicas: 3 });
+        assert_eq!(placement.mode, PlacementMode::Any { replicas: 1 });
         assert_eq!(placement.nodes, ["pi-1".parse().unwrap()]);
+        let all = read(json!({"manifest": one, "replicas": 3})).unwrap();
+        let mode = all[0].placement.mode;
+        assert_eq!(mode, PlacementMode::Any { replicas: 3 });
+        assert!(read(json!({"manifest": one, "node": "pi-1", "replicas": 3})).is_err());
         let two = format!("{one}[workload.db]\ncommand = ['/bin/db']\n");
         assert!(read(json!({"manifest": two, "node": "pi-1"})).is_err());
         assert!(read(json!({"manifest": one, "replicas": MAX_REPLICAS + 1})).is_err());

@@ -11,7 +11,7 @@ use crate::{
         workloads::{Page, named},
     },
     identity::Role,
-    model::{EngineFact, FEATURES, Name, NodeFacts, Presence, RuntimeKind, UnixMs},
+    model::{EngineFact, FEATURES, Name, NodeFacts, Presence, RuntimeKind, UnixMs, shown},
 };
 use axum::{
     Json,
@@ -171,8 +171,8 @@ impl RegisterRequest {
             return Err(format!(
                 "`{}={}` is neither a label nor a capability: letters, digits and -_./: on both \
                  sides of one `=`",
-                key.escape_debug(),
-                value.escape_debug()
+                shown(key),
+                shown(value)
             ));
         }
         if !(1..=FEATURES).contains(&self.features) {
@@ -265,6 +265,9 @@ pub(in crate::http) async fn register(
             c.describe_http(&name, facts).await?;
             (StatusCode::OK, None)
         }
+        Some(_) if c.fleet().node(name.as_str()).is_some() => {
+            return Err(ApiError::new(StatusCode::CONFLICT, taken(&name)));
+        }
         Some(by) => {
             let secret = c.register_http(by, &name, facts).await?;
             (StatusCode::CREATED, Some(secret))
@@ -285,8 +288,18 @@ pub(in crate::http) async fn register(
     ))
 }
 
+/// Why a name cannot be had a second time.
+fn taken(name: &Name) -> String {
+    format!(
+        "the name {name} is taken: the node itself describes itself anew with its own token; else \
+         register under another name, or forget that one first (DELETE \
+         /api/v1/cluster/containers/{name}?remove=true, or `fleetctl node rm {name}`)"
+    )
+}
+
 /// How it goes.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(in crate::http) struct Leaving {
     /// For good: it is forgotten, and its token is not taken any more. Else it is offline, and
     /// comes back with its next heartbeat.

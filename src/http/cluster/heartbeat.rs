@@ -13,8 +13,8 @@ use crate::{
     http::{problem::ApiError, workloads::named},
     identity::Role,
     model::{
-        Assignment, HealthStatus, InstanceState, Name, ObservedInstance, Run, RuntimeKind, UnixMs,
-        Workload,
+        AssignedInstance, Assignment, HealthStatus, InstanceState, Name, ObservedInstance, Run,
+        RuntimeKind, Trial, TrialState, UnixMs, Workload,
     },
     support::clock,
 };
@@ -90,6 +90,12 @@ pub struct HttpInstance {
     /// While it runs: whether it works.
     #[serde(default)]
     pub health: Option<HealthStatus>,
+    /// Of its guarded change, where its assignment has a `guard` and the node judges for itself
+    /// whether the new version works; `spec_hash` is that of `hashes`. Once it has failed, the node
+    /// runs the guard's `fallback`, and what is left out here is as that. A node that never says it
+    /// is judged by `health` and `state`.
+    #[serde(default)]
+    pub trial: Option<Trial>,
 }
 
 /// What a node must run.
@@ -217,11 +223,11 @@ fn observed(
     // Only by name, and the last word of each.
     let mut instances = BTreeMap::new();
     for said in request.instances {
-        let spec = assigned
+        let given = assigned
             .iter()
             .flat_map(|a| &a.instances)
-            .find(|i| i.workload.name == said.workload)
-            .map(|i| &*i.workload);
+            .find(|i| i.workload.name == said.workload);
+        let spec = given.map(|given| wanted(given, said.trial.as_ref()));
         let before = record.and_then(|n| n.observed.get(&said.workload));
         instances.insert(said.workload.clone(), instance(said, spec, before, now));
     }
@@ -248,6 +254,17 @@ fn observed(
         discovered: Vec::new(),
     };
     Ok((state, said))
+}
+
+/// What the node is to run of an instance: what it came from, once its own trial has failed.
+fn wanted<'a>(given: &'a AssignedInstance, trial: Option<&Trial>) -> &'a Workload {
+    let spec = &*given.workload;
+    let failed =
+        |t: &&Trial| t.state == TrialState::Failed && t.spec_hash == given.workload.spec_hash();
+    match (&given.guard, trial.filter(failed)) {
+        (Some(guard), Some(_)) => &guard.fallback,
+        _ => spec,
+    }
 }
 
 fn engines(record: &NodeRecord) -> Option<Vec<crate::model::EngineFact>> {
@@ -294,7 +311,7 @@ fn instance(
         next_run_ms: None,
         last_error: None,
         last_output: Vec::new(),
-        trial: None,
+        trial: said.trial.map(Box::new),
         fetched: None,
     }
 }
@@ -302,7 +319,46 @@ fn instance(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Desired, Guard};
     use serde_json::json;
+
+    #[test]
+    fn a_node_that_judges_for_itself_says_so_and_runs_what_it_came_from() {
+        let version = |version: &str| {
+            let run = Run::Process {
+                command: vec!["/bin/web".into()],
+                user: None,
+                working_dir: None,
+            };
+            let mut spec = Workload::new(web(), run);
+            spec.version = version.into();
+            Arc::new(spec)
+        };
+        let given = AssignedInstance {
+            workload: version("2"),
+            desired: Desired::Running,
+            restart_count: 0,
+            guard: Some(Box::new(Guard {
+                fallback: version("1"),
+                min_healthy_time_ms: 1_000,
+                healthy_deadline_ms: 60_000,
+            })),
+            next: None,
+        };
+        for (state, expected) in [("running", "2"), ("passed", "2"), ("failed", "1")] {
+            let said: HttpInstance = serde_json::from_value(json!({
+                "workload": "web", "state": "running",
+                "trial": {"spec_hash": given.workload.spec_hash(), "version": "2",
+                          "state": state, "reason": "it ended with code 1"}
+            }))
+            .unwrap();
+            let spec = wanted(&given, said.trial.as_ref());
+            let seen = instance(said, Some(spec), None, 5);
+            assert_eq!(seen.version, expected, "{state}");
+            let trial = seen.trial.expect("it is passed on as an agent's");
+            assert_eq!(trial.reason.as_deref(), Some("it ended with code 1"));
+        }
+    }
 
     fn beat(value: serde_json::Value) -> HeartbeatRequest {
         serde_json::from_value(value).unwrap()

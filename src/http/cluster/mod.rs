@@ -26,7 +26,7 @@ use crate::{
     controller::Controller,
     fleet::{ClusterStatus, RebalancePlan, Topology},
     identity::Role,
-    model::Requirement,
+    model::{Requirement, shown},
 };
 use axum::{
     Json,
@@ -52,6 +52,7 @@ pub(super) async fn status(
 
 /// How to group the nodes.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Grouping {
     /// By the values of this label; all are one group unless given.
     label: Option<String>,
@@ -69,7 +70,7 @@ pub(super) async fn topology(
     if let Some(label) = &label
         && !is_label(label, None)
     {
-        let detail = format!("`{}` is not the key of a label", label.escape_debug());
+        let detail = format!("`{}` is not the key of a label", shown(label));
         return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
     }
     Ok(Json(c.fleet().topology(label.as_deref())))

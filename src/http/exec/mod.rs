@@ -26,7 +26,7 @@ use super::{auth::Caller, problem::ApiError, workloads::named};
 use crate::{
     controller::Controller,
     identity::Role,
-    model::{CommandOutcome, ExecSpec, LogStream, TerminalSize},
+    model::{CommandOutcome, ExecSpec, LogStream, TerminalSize, shown},
 };
 use axum::{
     Json,
@@ -205,14 +205,14 @@ fn spec_of(query: Vec<(String, String)>) -> Result<ExecSpec, String> {
     let mut spec = ExecSpec::default();
     let (mut columns, mut rows) = (None, None);
     for (key, value) in query {
-        let wrong = || format!("`{}` is not a value of `{key}`", value.escape_debug());
+        let wrong = || format!("`{}` is not a value of `{key}`", shown(&value));
         match key.as_str() {
             "command" => spec.command.push(value),
             "stdin" => spec.stdin = value.parse().map_err(|_| wrong())?,
             "columns" => columns = Some(value.parse::<u16>().map_err(|_| wrong())?),
             "rows" => rows = Some(value.parse::<u16>().map_err(|_| wrong())?),
             "timeout_ms" => spec.timeout_ms = Some(value.parse().map_err(|_| wrong())?),
-            other => return Err(format!("`{}` is not known here", other.escape_debug())),
+            other => return Err(format!("`{}` is not known here", shown(other))),
         }
     }
     spec.terminal = match (columns, rows) {

@@ -89,6 +89,22 @@ fn placements_that_cannot_be_are_refused() {
             "3:52 `memory<1GiB` contradicts `memory>2GiB`",
         ),
         (
+            "placement = { nodes = ['pi-1'], replicas = 2 }",
+            "3:44 `replicas = 2` and `nodes` names one node, which runs one instance",
+        ),
+        (
+            "placement = { requires = ['memory >= -1'] }",
+            "3:27 `memory>=-1` is true of every node",
+        ),
+        (
+            "placement = { requires = ['arch>7'] }",
+            "3:27 `arch>7` is true of no node",
+        ),
+        (
+            "placement = { prefers = ['cpus<0'] }",
+            "3:26 `cpus<0` is true of no node",
+        ),
+        (
             "placement = { prefers = 'gpu' }",
             "3:25 `prefers` must be an array, not a string",
         ),
@@ -217,7 +233,8 @@ fn an_update_has_defaults_and_is_absent_where_it_is_not_written() {
 #[test]
 fn defaults_of_an_update_yield_to_what_is_written() {
     let times = |line: &str| {
-        let update = update(&format!("update = {{ {line} }}"));
+        // Healthy as soon as it is up: there is nothing else to fit in.
+        let update = update(&format!("min_healthy_time = '0s'\nupdate = {{ {line} }}"));
         (
             update.min_healthy_time_ms / 1_000,
             update.healthy_deadline_ms / 1_000,
@@ -241,6 +258,40 @@ fn defaults_of_an_update_yield_to_what_is_written() {
         ),
     ] {
         assert_eq!(times(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_deadline_leaves_time_for_both_times_of_being_healthy() {
+    each_is_wrong(&[
+        (
+            "update = { healthy_deadline = '10s' }",
+            "3:31 `healthy_deadline` must be longer than the workload's own `min_healthy_time` \
+             (10s) and `update.min_healthy_time` (0s) together",
+        ),
+        (
+            "update = { min_healthy_time = '10s', healthy_deadline = '20s' }",
+            "3:57 `healthy_deadline` must be longer than the workload's own `min_healthy_time` \
+             (10s) and `update.min_healthy_time` (10s) together",
+        ),
+    ]);
+    let times = |lines: &str| {
+        let update = update(lines);
+        let (min, deadline) = (update.min_healthy_time_ms, update.healthy_deadline_ms);
+        (min / 1_000, deadline / 1_000)
+    };
+    for (lines, expected) in [
+        ("update = { healthy_deadline = '30s' }", (10, 30)),
+        // What is not written yields.
+        ("update = { healthy_deadline = '14s' }", (2, 14)),
+        ("min_healthy_time = '6m'\nupdate = {}", (10, 670)),
+        // One that is asked need not have been up for any time.
+        (
+            "health = { tcp = '127.0.0.1:80' }\nupdate = { healthy_deadline = '8s' }",
+            (4, 8),
+        ),
+    ] {
+        assert_eq!(times(lines), expected, "{lines}");
     }
 }
 
@@ -367,12 +418,32 @@ fn updates_that_cannot_be_are_refused() {
             "3:81 `Mars/Olympus` is not a time zone",
         ),
         (&many, "3:22 `windows` has more than 16 items"),
+        (
+            "update = { windows = [] }",
+            "3:22 `windows` has no window, and so would never open",
+        ),
+        (
+            "update = { download_windows = [] }",
+            "3:31 `download_windows` has no window, and so would never open",
+        ),
     ]);
     let found = wrong_line("update = { windows = [{ opens = 'at two', duration = '1h' }] }");
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
         found[0].starts_with("3:33 `at two` is not a cron expression"),
         "{found:?}"
+    );
+    // Everything that is wrong is said in one pass.
+    let found = wrong_line(
+        "update = { windows = [{ opens = '0 25 * * *', duration = '1s', time_zone = 'Mars' }] }",
+    );
+    assert_eq!(
+        found,
+        [
+            "3:33 `0 25 * * *` is not a cron expression: its hour is `25` and takes 0 to 23",
+            "3:58 `duration` must be from 1m to 7d",
+            "3:76 `Mars` is not a time zone",
+        ]
     );
 }
 

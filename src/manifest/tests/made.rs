@@ -1,10 +1,11 @@
 //! Workloads made at random, every field of them, as a manifest could say them.
 
 use crate::model::{
-    Budget, ContainerNetwork, ContainerOptions, DependsOn, Device, FileSpec, Health, HealthCheck,
-    Hook, LogLimits, MissedRun, Mount, MountSource, OnUnhealthy, Overlap, Placement, PlacementMode,
-    Port, Preference, Protocol, PullPolicy, Requirement, Resources, Restart, RestartPolicy, Run,
-    RunMode, RuntimeKind, Schedule, Share, Signal, Tmpfs, Update, Window, Workload, WorkloadType,
+    Budget, ContainerNetwork, ContainerOptions, DEFAULT_MIN_HEALTHY_TIME_MS, DependsOn, Device,
+    FileSpec, Health, HealthCheck, Hook, LogLimits, MissedRun, Mount, MountSource, OnUnhealthy,
+    Overlap, Placement, PlacementMode, Port, Preference, Protocol, PullPolicy, Requirement,
+    Resources, Restart, RestartPolicy, Run, RunMode, RuntimeKind, Schedule, Share, Signal, Tmpfs,
+    Update, Window, Workload, WorkloadType, uptime_ms,
 };
 use proptest::{
     collection::{btree_map, btree_set, vec},
@@ -352,7 +353,11 @@ fn placement() -> impl Strategy<Value = Placement> {
             requires: ["a", "!b", "c=d", "e!=f", "memory>=1GiB", "memory<=2GiB"]
                 .map(requirement)
                 .to_vec(),
-            nodes: vec!["pi-1".parse().unwrap()],
+            // No more instances than the nodes that they are bound to.
+            nodes: match mode {
+                PlacementMode::Any { replicas: 2.. } => Vec::new(),
+                _ => vec!["pi-1".parse().unwrap()],
+            },
             prefers: prefers
                 .filter(|_| chooses)
                 .map(Vec::from)
@@ -490,7 +495,7 @@ pub(super) fn workload() -> impl Strategy<Value = Workload> {
         let is_container = run.is_container();
         let scalars = (
             "[a-z]([a-z0-9-]{0,20}[a-z0-9])?",
-            "[a-zA-Z0-9.\"'\\\\ü ]{1,20}",
+            "[a-zA-Z0-9.\"'\\\\ü][a-zA-Z0-9.\"'\\\\ü ]{0,18}[a-zA-Z0-9.\"'\\\\ü]",
             0u64..=3_600_000,
             option::of(1_000u64..=2_592_000_000),
             option::of(0u64..=3_600_000),
@@ -527,6 +532,20 @@ pub(super) fn workload() -> impl Strategy<Value = Workload> {
                 let (env, depends_on, tags, files, params) = maps;
                 let ((kind, mode), health, resources, spread, restart, hook, logs) = parts;
                 let (placement, update) = spread;
+                let up_ms = uptime_ms(
+                    health.as_ref(),
+                    &mode,
+                    min_healthy_time_ms.unwrap_or(DEFAULT_MIN_HEALTHY_TIME_MS),
+                );
+                // Others are refused.
+                let update = update.map(|u: Update| {
+                    let least = up_ms + u.min_healthy_time_ms + 1_000;
+                    Update {
+                        healthy_deadline_ms: u.healthy_deadline_ms.max(least),
+                        progress_deadline_ms: u.progress_deadline_ms.max(least),
+                        ..u
+                    }
+                });
                 let name: crate::model::Name = name.parse().unwrap();
                 let depends_on = depends_on
                     .into_iter()

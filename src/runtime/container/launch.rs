@@ -59,6 +59,8 @@ pub(crate) struct Named {
     pub(crate) name: String,
     /// Its labels.
     pub(crate) labels: HashMap<String, String>,
+    /// It was started once, and may have ended since.
+    pub(crate) has_run: bool,
 }
 
 /// The calls that a launch is made of.
@@ -205,8 +207,17 @@ pub(crate) async fn launch<E: Engine>(
                 continue;
             }
             Err(fault) if fault.is_name_conflict() => match settle(engine, launch, &name).await? {
-                Some(id) => ContainerCreateResponse {
-                    id,
+                // What an agent that was killed has asked for can come late. It is what was to be
+                // launched, and if it has run, then that was its run: the caller sees how it ended.
+                Some(there) if there.has_run => {
+                    return Ok(Launched {
+                        handle: there.id,
+                        pid: None,
+                        warnings,
+                    });
+                }
+                Some(there) => ContainerCreateResponse {
+                    id: there.id,
                     warnings: Vec::new(),
                 },
                 None => continue,
@@ -359,7 +370,7 @@ async fn settle<E: Engine>(
     engine: &E,
     launch: &Launch,
     name: &str,
-) -> Result<Option<String>, RuntimeError> {
+) -> Result<Option<Named>, RuntimeError> {
     let of = |fault: Fault| explain(&fault, &about(engine, launch));
     let there = match engine.named(name).await {
         Ok(there) => there,
@@ -375,7 +386,7 @@ async fn settle<E: Engine>(
         )));
     }
     if is(LABEL_SPEC_HASH, &launch.spec_hash) {
-        return Ok(Some(there.id));
+        return Ok(Some(there));
     }
     engine.discard(&there.id, true).await.map_err(of)?;
     Ok(None)

@@ -188,7 +188,10 @@ impl Engine for Docker {
     async fn named(&self, name: &str) -> Result<Named, Fault> {
         let inspected = compat::inspect(&self.socket, name).await?;
         let written = inspected.name.unwrap_or_default();
+        let started = inspected.state.and_then(|state| state.started_at);
         Ok(Named {
+            // What was never started has a time in the year 1.
+            has_run: started.is_some_and(|at| !at.is_empty() && !at.starts_with("0001-")),
             id: inspected.id.unwrap_or_else(|| name.to_owned()),
             name: written.trim_start_matches('/').to_owned(),
             labels: inspected

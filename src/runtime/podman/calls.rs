@@ -188,7 +188,10 @@ impl Engine for Podman {
     async fn named(&self, name: &str) -> Result<Named, Fault> {
         let container = self.libpod.containers().get(name);
         let inspected = limited(CALL_LIMIT, container.inspect()).await?;
+        let started = inspected.state.and_then(|state| state.started_at);
         Ok(Named {
+            // What was never started has a time in the year 1.
+            has_run: started.is_some_and(|at| at.timestamp() > 0),
             id: inspected.id.unwrap_or_else(|| name.to_owned()),
             name: inspected.name.unwrap_or_default(),
             labels: inspected

@@ -36,6 +36,7 @@ mod schedule;
 mod trial;
 mod trial_ahead;
 mod trial_kill;
+mod unstored;
 mod world;
 
 use crate::model::{

@@ -1,11 +1,12 @@
 //! Carries an operation out in an engine that is held in memory.
 
-use super::engine::{Engine, Verb};
+use super::engine::{Engine, Verb, running};
 use crate::{
     model::RuntimeKind,
     runtime::RuntimeError,
     supervisor::{Action, OpOutcome},
 };
+use std::collections::BTreeSet;
 
 /// Verb, id, engine, and handle or workload.
 pub(super) fn parts(action: &Action) -> (Verb, u64, RuntimeKind, String) {
@@ -77,5 +78,17 @@ pub(super) fn perform(engine: &mut Engine, action: &Action) -> OpOutcome {
             OpOutcome::Done
         }
         other => unreachable!("no operation: {other:?}"),
+    }
+}
+
+/// No two programs of one workload run at once, in whatever engine.
+pub(super) fn nothing_runs_twice<'a>(
+    engines: impl Iterator<Item = &'a Engine>,
+    asked: &[(u64, String)],
+) {
+    let mut seen = BTreeSet::new();
+    for found in engines.flat_map(|e| &e.instances) {
+        let first = !running(found) || seen.insert(&found.workload);
+        assert!(first, "{} runs twice: {asked:#?}", found.workload);
     }
 }

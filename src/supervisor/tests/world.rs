@@ -3,7 +3,7 @@
 
 use super::{
     engine::{Engine, Fault, running},
-    perform::{parts, perform},
+    perform::{nothing_runs_twice, parts, perform},
 };
 use crate::{
     model::{
@@ -13,7 +13,7 @@ use crate::{
     runtime::RuntimeError,
     supervisor::{Action, Input, LocalOrder, Memory, Now, OpOutcome, Supervisor},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Everything is listed again so often, as the agent does.
 const LIST_EVERY_MS: u64 = 60_000;
@@ -24,7 +24,7 @@ const BUSY: u32 = 500;
 
 /// Something that comes later.
 #[derive(Debug)]
-enum Later {
+pub(super) enum Later {
     /// An operation takes effect, and is answered if the agent that asked still lives.
     Effect(u64, Action),
     /// An engine's event: look at this one.
@@ -42,6 +42,10 @@ pub(super) struct World {
     /// What is on the disk.
     pub(super) assignment: Option<Assignment>,
     pub(super) memory: Memory,
+    /// Nothing can be written to it.
+    pub(super) disk_is_full: bool,
+    /// How often that was tried.
+    pub(super) refused: u32,
     /// How often the disk was written.
     pub(super) remembered: u32,
     /// What the wall clock shows at the virtual time 0.
@@ -81,7 +85,7 @@ pub(super) struct World {
     pub(super) lenient: bool,
     later: BTreeMap<(u64, u64), Later>,
     order: u64,
-    agents: u64,
+    pub(super) agents: u64,
     next_list: u64,
     busy: (u64, u32),
 }
@@ -115,6 +119,8 @@ impl World {
             engines: kinds.into_iter().map(|k| (k, Engine::new(k))).collect(),
             assignment: None,
             memory: Memory::default(),
+            disk_is_full: false,
+            refused: 0,
             remembered: 0,
             wall_ms: BEGINNING_MS - 1_000,
             health: BTreeMap::new(),
@@ -352,7 +358,7 @@ impl World {
         true
     }
 
-    fn schedule(&mut self, after_ms: u64, what: Later) {
+    pub(super) fn schedule(&mut self, after_ms: u64, what: Later) {
         self.order += 1;
         self.later.insert((self.now + after_ms, self.order), what);
     }
@@ -425,9 +431,14 @@ impl World {
             mono_ms: self.now,
             unix_ms: self.wall_ms + self.now,
         };
-        for action in self.supervisor.step(now, input) {
+        let mut actions = VecDeque::from(self.supervisor.step(now, input));
+        while let Some(action) = actions.pop_front() {
             if self.dies() {
                 return;
+            }
+            if self.disk_is_full && matches!(action, Action::Remember(_)) {
+                actions = self.not_remembered(actions);
+                continue;
             }
             self.carry_out(action);
         }
@@ -553,7 +564,9 @@ impl World {
             self.began(kind, &workload, &handle);
             self.changed(kind, handle);
         }
-        self.nothing_runs_twice();
+        if !self.lenient {
+            nothing_runs_twice(self.engines.values(), &self.asked);
+        }
         if agent == self.agents {
             let lost = matches!(outcome, OpOutcome::Failed(RuntimeError::Unreachable { .. }));
             self.step(Input::Finished {
@@ -578,19 +591,6 @@ impl World {
         let life = self.version_lives.get(&of_version);
         if let Some((after, code)) = life.or(self.lives.get(workload)).copied() {
             self.schedule(after, Later::Ends(kind, handle.to_owned(), begun, code));
-        }
-    }
-
-    fn nothing_runs_twice(&self) {
-        let mut seen = BTreeSet::new();
-        for found in self.engines.values().flat_map(|e| &e.instances) {
-            let first = !running(found) || seen.insert(&found.workload);
-            assert!(
-                first || self.lenient,
-                "{} runs twice: {:#?}",
-                found.workload,
-                self.asked
-            );
         }
     }
 }

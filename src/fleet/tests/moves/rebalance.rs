@@ -1,5 +1,8 @@
 use super::*;
-use crate::fleet::{AutoRebalance, FleetConfig, RebalanceBounds, RebalancePlan};
+use crate::{
+    fleet::{AutoRebalance, FleetConfig, RebalanceBounds, RebalancePlan},
+    model::Run,
+};
 use proptest::prelude::*;
 
 /// Takes so many parts of ten of a node's memory.
@@ -56,6 +59,119 @@ fn an_uneven_fleet_becomes_even_by_the_moves_of_a_plan() {
     let refusal = world.refused(Change::Rebalanced { moves: plan.moves });
     assert!(refusal.contains("plan anew"), "{refusal}");
     world.replays();
+}
+
+#[test]
+fn a_plan_that_is_handed_in_must_still_be_what_would_be_planned() {
+    let all: Vec<Workload> = (0..8).map(|n| sized(&format!("w{n}"), 1)).collect();
+    let mut world = uneven(&all, &["b", "c"]);
+    let bounds = RebalanceBounds {
+        threshold: 5,
+        ..RebalanceBounds::default()
+    };
+    let agreed = plan(&world, &bounds);
+    let check = |world: &World, plan: &RebalancePlan| world.fleet.check_rebalance(plan);
+    let said = |world: &World, plan: &RebalancePlan| match check(world, plan) {
+        Err(Refusal::Conflict(said)) => said,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(check(&world, &agreed), Ok(()));
+    // A part of it is fine, and so is a fleet in which nothing of it has changed.
+    let part = RebalancePlan {
+        moves: agreed.moves[1..].to_vec(),
+        ..agreed.clone()
+    };
+    assert_eq!(check(&world, &part), Ok(()));
+    world.apply(applied(&[replicas("idle", 0)]));
+    assert!(world.fleet.version() > agreed.version);
+    assert_eq!(check(&world, &agreed), Ok(()));
+
+    // Nodes have filled up since: the moves could be made, and would make it worse.
+    let mut full = World::of(&[]);
+    full.fleet = world.fleet.clone();
+    let mut heavy = sized("heavy", 6);
+    heavy.placement.mode = PlacementMode::Any { replicas: 2 };
+    full.apply(applied(&[heavy]));
+    assert!(said(&full, &agreed).contains("look at a new one"));
+
+    // What is not there, what is named twice, and what is of no version of this fleet.
+    let with = |change: &dyn Fn(&mut RebalancePlan)| {
+        let mut plan = agreed.clone();
+        change(&mut plan);
+        plan
+    };
+    let unknown = with(&|p| p.moves[0].workload = name("nothing"));
+    assert!(said(&world, &unknown).contains("there is no workload nothing"));
+    let unknown = with(&|p| p.moves[0].from = name("nowhere"));
+    assert!(said(&world, &unknown).contains("there is no node nowhere"));
+    let unknown = with(&|p| p.moves[0].to = name("nowhere"));
+    assert!(said(&world, &unknown).contains("there is no node nowhere"));
+    let early = with(&|p| p.version += 1_000);
+    assert!(said(&world, &early).contains("has only come to"));
+    let twice = with(&|p| p.moves.push(p.moves[0].clone()));
+    let refusal = check(&world, &twice).unwrap_err();
+    assert!(matches!(refusal, Refusal::Invalid(_)), "{refusal:?}");
+    assert!(refusal.to_string().contains("from or to a twice"));
+    let many = with(&|p| p.moves = vec![p.moves[0].clone(); 1_001]);
+    let refusal = check(&world, &many).unwrap_err();
+    assert!(refusal.to_string().contains("at most 1000 moves"));
+}
+
+/// An instance of this image, on nodes that run containers.
+fn imaged(text: &str, image: &str, tenths: u64) -> Workload {
+    let mut workload = sized(text, tenths);
+    workload.run = Run::Container {
+        image: image.into(),
+        command: Vec::new(),
+        pull: Default::default(),
+        engine: None,
+        user: None,
+        working_dir: None,
+        network: None,
+        options: Box::default(),
+    };
+    workload
+}
+
+#[test]
+fn what_is_on_a_node_already_need_not_be_fetched_for_a_move() {
+    let docker = |node: &str| described(node, facts(&[("process", "1"), ("docker", "27")]));
+    for (other, fetched) in [("x:2", true), ("x:1", false)] {
+        let mut world = World::of(&["a"]);
+        world.apply(docker("a"));
+        let all = ["w0", "w1", "w2"].map(|w| imaged(w, "x:1", 2));
+        world.apply(applied(&all));
+        world.join("b");
+        world.apply(docker("b"));
+        world.apply(applied(&[imaged("there", other, 1)]));
+        assert_eq!(world.placed("there"), ["b"]);
+        world.report_all();
+        let plan = plan(&world, &RebalanceBounds::default());
+        let cost = &plan.moves[0].cost;
+        assert_eq!(cost.contains("b needs x:1"), fetched, "{cost}");
+    }
+}
+
+#[test]
+fn a_node_that_is_full_of_what_is_reserved_is_said_to_be() {
+    let mut world = uneven(&[sized("w0", 1)], &["b"]);
+    let mut four = facts(&[("process", "1")]);
+    four.cpus = 4;
+    world.apply(described("a", four));
+    let reserved = crate::fleet::Reserved {
+        memory: 0,
+        cpus: 3.0,
+    };
+    world.apply(Change::NodeReserved {
+        node: name("a"),
+        reserved,
+    });
+    let plan = plan(&world, &RebalanceBounds::default());
+    assert_eq!(plan.moves, []);
+    assert_eq!(
+        plan.kept,
+        ["what is reserved of a fills it, whatever is moved"]
+    );
 }
 
 #[test]
