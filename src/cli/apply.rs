@@ -4,8 +4,9 @@ use super::{
     Failure,
     args::{ApplyArgs, Format, PlanArgs, RmArgs},
     client::Client,
-    files, output,
-    rollout::{self, Before},
+    files,
+    follow::{self, Before},
+    output,
 };
 use crate::{
     fleet::{InstanceView, Plan, PlannedWorkload},
@@ -72,9 +73,7 @@ pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCo
         show(format, &plan)?;
     }
     let Some(before) = before else {
-        let replaced = plan.changed.iter().filter(|w| w.replaces);
-        let replaced: Vec<Name> = replaced.map(|w| w.workload.clone()).collect();
-        rollout::tell_begun(client, &replaced).await;
+        follow::tell_begun(client, &plan).await;
         return Ok(ExitCode::SUCCESS);
     };
     tokio::select! {
@@ -105,16 +104,33 @@ async fn settle(
         .chain(&plan.changed)
         .map(|p| p.workload.clone());
     let workloads: Vec<Name> = planned.chain(plan.unchanged.iter().cloned()).collect();
-    let followed = rollout::follow(client, before, &workloads, deadline).await?;
+    let asked = &plan.revisions;
+    let followed = follow::follow(client, before, asked, &workloads, deadline).await?;
+    if followed.is_left() {
+        return Ok(false);
+    }
     let left = deadline.saturating_duration_since(Instant::now());
     let mut left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     if !followed.well() {
         left = left.min(AFTER_FAILURE_MS);
     }
-    // What has gone back runs well again, and yet is not what was asked for.
-    let ok = wait(client, workloads, left, format).await? && followed.well();
+    let missing = stand(client, workloads, left, format).await?;
+    if !followed.well() {
+        // What has gone back runs well again, and yet is not what was asked for.
+        followed.why_not().iter().for_each(|why| eprintln!("{why}"));
+        return Ok(false);
+    }
+    let replaced = follow::replaced(client, asked).await?;
+    if !replaced.is_empty() {
+        replaced.iter().for_each(|text| eprintln!("{text}"));
+        return Ok(false);
+    }
+    if let Some(why) = missing {
+        eprintln!("{why}");
+        return Ok(false);
+    }
     gone(client, &plan.removed).await?;
-    Ok(ok)
+    Ok(true)
 }
 
 /// Asks a person, when there is one.
@@ -138,6 +154,20 @@ pub(super) async fn wait(
     timeout_ms: u64,
     format: Format,
 ) -> Result<bool, Failure> {
+    let missing = stand(client, workloads, timeout_ms, format).await?;
+    if let Some(why) = &missing {
+        eprintln!("{why}");
+    }
+    Ok(missing.is_none())
+}
+
+/// The same; what is missing in the end, `None` when all is as wanted.
+async fn stand(
+    client: &mut Client,
+    workloads: Vec<Name>,
+    timeout_ms: u64,
+    format: Format,
+) -> Result<Option<String>, Failure> {
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
     let mut told: BTreeMap<(Name, Option<Name>), String> = BTreeMap::new();
     // Something that backs off may yet come up, an image may yet be pushed: within the time limit
@@ -163,15 +193,14 @@ pub(super) async fn wait(
             if format == Format::Json {
                 output::print(&(serde_json::to_string_pretty(&answer.instances)? + "\n"))?;
             }
-            if !answer.ok {
-                let why = if left.is_zero() {
-                    "in time"
-                } else {
-                    "yet; the fleet goes on trying"
-                };
-                eprintln!("not everything is as wanted {why} (`fleetctl ps` shows how it stands)");
-            }
-            return Ok(answer.ok);
+            let why = if left.is_zero() {
+                "in time"
+            } else {
+                "yet; the fleet goes on trying"
+            };
+            let missing =
+                format!("not everything is as wanted {why} (`fleetctl ps` shows how it stands)");
+            return Ok((!answer.ok).then_some(missing));
         }
         if stuck {
             tokio::time::sleep(Duration::from_millis(250)).await;

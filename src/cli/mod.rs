@@ -19,6 +19,7 @@ mod drain;
 mod events;
 mod exec;
 mod files;
+mod follow;
 mod local;
 mod logs;
 mod migrate;

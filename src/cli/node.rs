@@ -30,6 +30,9 @@ const HEAD: [&str; 13] = [
     "LOAD",
 ];
 
+/// Percent.
+const FULL: u8 = 100;
+
 pub(super) async fn run(client: &mut Client, verb: NodeVerb) -> Result<ExitCode, Failure> {
     let done = match verb {
         NodeVerb::Drain(args) => return drain::run(client, args).await,
@@ -104,7 +107,23 @@ async fn reserve(client: &mut Client, args: ReserveArgs) -> Result<(), Failure> 
     let path = format!("{path}/reserve");
     client.order(Method::POST, &path, Some(&reserved)).await?;
     eprintln!("{}: {} kept free", args.node, reserved_text(&reserved));
+    let after: NodeView = client.get(&format!("/api/v1/nodes/{}", args.node)).await?;
+    if let Some(warning) = filled_text(view.load, &after) {
+        eprintln!("{warning}");
+    }
     Ok(())
+}
+
+/// That a reservation leaves no room beside what is placed there already.
+fn filled_text(before: u8, after: &NodeView) -> Option<String> {
+    let filled = before < FULL && after.load >= FULL && after.instances > 0;
+    filled.then(|| {
+        format!(
+            "warning: beside what is placed on {}, this takes all that it has: what is there \
+             stays, and nothing more fits; `fleetctl node drain` empties it",
+            after.name
+        )
+    })
 }
 
 fn reserved_text(reserved: &Reserved) -> String {
@@ -352,6 +371,25 @@ fn value_text(metric: Metric, name: &str, value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reservation_that_fills_a_node_beside_its_instances_is_warned_of() {
+        let node = |load: u8, instances: usize| -> NodeView {
+            let view = serde_json::json!({
+                "name": "pi-1", "state": "online", "reason": "", "since_ms": 0,
+                "approval": "approved", "labels": {}, "facts": null, "engines": [],
+                "generation": 1, "observed_generation": 1, "instances": instances,
+                "running": instances, "key": "", "joined_ms": 0, "heartbeat": null,
+                "load": load,
+            });
+            serde_json::from_value(view).unwrap()
+        };
+        let warned = filled_text(40, &node(100, 2)).unwrap();
+        assert!(warned.contains("placed on pi-1"), "{warned}");
+        for (before, load, instances) in [(40, 99, 2), (100, 100, 2), (0, 100, 0)] {
+            assert_eq!(filled_text(before, &node(load, instances)), None);
+        }
+    }
 
     #[test]
     fn values_have_their_units() {

@@ -41,7 +41,11 @@ pub(super) async fn run(client: &mut Client, args: RebalanceArgs) -> Result<Exit
             eprintln!("nothing was moved");
             return Ok(ExitCode::FAILURE);
         }
-        request.plan = Some(plan);
+        // It has its own limits with it.
+        request = RebalanceRequest {
+            plan: Some(plan),
+            limits: RebalanceLimits::default(),
+        };
     }
     let made: RebalancePlan = client.post("/api/v1/rebalance", &request).await?;
     if args.yes {

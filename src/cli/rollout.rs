@@ -1,9 +1,10 @@
-//! `rollout`, and following one to its end.
+//! `rollout`, and how rollouts are shown.
 
 use super::{
     Failure,
     args::{RollbackArgs, RolloutVerb},
     client::Client,
+    follow::{Before, follow},
     output, ps,
 };
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
     model::Name,
 };
 use std::{
-    collections::BTreeMap,
     fmt::Write,
     process::ExitCode,
     time::{Duration, Instant},
@@ -22,8 +22,6 @@ const HEAD: [&str; 13] = [
     "WORKLOAD", "PHASE", "FROM", "TO", "HEALTHY", "STARTED", "REASON", "CHANGING", "WAITING",
     "FAILED", "RETURNED", "REVISION", "BY",
 ];
-/// Between two looks at a rollout.
-const LOOK: Duration = Duration::from_millis(250);
 /// Names of nodes in a line.
 const NAMES: usize = 5;
 
@@ -93,7 +91,9 @@ pub(super) async fn rollback(client: &mut Client, args: RollbackArgs) -> Result<
         return Ok(ExitCode::SUCCESS);
     }
     let deadline = Instant::now() + Duration::from_millis(timeout);
-    let ended = follow(client, &before, std::slice::from_ref(&workload), deadline).await?;
+    let asked = [(workload.clone(), done.revision)].into();
+    let workloads = std::slice::from_ref(&workload);
+    let ended = follow(client, &before, &asked, workloads, deadline).await?;
     let left = deadline.saturating_duration_since(Instant::now());
     let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     let well = ended.back()
@@ -103,119 +103,6 @@ pub(super) async fn rollback(client: &mut Client, args: RollbackArgs) -> Result<
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// Which rollouts there were before a change, so that those which it begins are told from them.
-pub(super) struct Before(BTreeMap<Name, u64>);
-
-impl Before {
-    /// As they are now.
-    pub(super) async fn look(client: &mut Client) -> Result<Before, Failure> {
-        let all: Vec<RolloutView> = client.list("/api/v1/rollouts").await?;
-        let known = all.into_iter().map(|r| (r.workload, r.rollout.to));
-        Ok(Before(known.collect()))
-    }
-
-    fn concerns(&self, view: &RolloutView) -> bool {
-        view.active || self.0.get(&view.workload) != Some(&view.rollout.to)
-    }
-}
-
-/// Says on stderr which rollouts of `workloads` are under way, and how they are followed. The change
-/// is made already: where it cannot be found out, nothing is said.
-pub(super) async fn tell_begun(client: &mut Client, workloads: &[Name]) {
-    if workloads.is_empty() {
-        return;
-    }
-    let all: Result<Vec<RolloutView>, _> = client.list("/api/v1/rollouts?active=true").await;
-    for view in all.unwrap_or_default() {
-        if workloads.contains(&view.workload) {
-            eprintln!("{}", begun_text(&view));
-        }
-    }
-}
-
-fn begun_text(view: &RolloutView) -> String {
-    let name = &view.workload;
-    format!(
-        "rollout begun: {}; follow it by `fleetctl rollout show {name}`",
-        line(view)
-    )
-}
-
-/// How rollouts ended that were followed.
-pub(super) struct Followed {
-    /// Those that ended, or are held since they failed.
-    ended: Vec<RolloutView>,
-    /// Not all of them did, in time.
-    timed_out: bool,
-}
-
-impl Followed {
-    /// All of them succeeded.
-    pub(super) fn well(&self) -> bool {
-        let well = |r: &RolloutView| r.rollout.phase == RolloutPhase::Succeeded;
-        !self.timed_out && self.ended.iter().all(well)
-    }
-
-    /// All of them have come to rest on a version that was asked for, also by going back.
-    fn back(&self) -> bool {
-        let back = |r: &RolloutView| {
-            matches!(
-                r.rollout.phase,
-                RolloutPhase::Succeeded | RolloutPhase::RolledBack
-            )
-        };
-        !self.timed_out && self.ended.iter().all(back)
-    }
-}
-
-/// Tells on stderr how the rollouts of `workloads` get on that have begun since `before`, until
-/// they end.
-pub(super) async fn follow(
-    client: &mut Client,
-    before: &Before,
-    workloads: &[Name],
-    deadline: Instant,
-) -> Result<Followed, Failure> {
-    let mut told: BTreeMap<Name, String> = BTreeMap::new();
-    loop {
-        let all: Vec<RolloutView> = client.list("/api/v1/rollouts").await?;
-        let concerned = |r: &RolloutView| workloads.contains(&r.workload) && before.concerns(r);
-        let ours: Vec<RolloutView> = all
-            .into_iter()
-            .filter(|r| concerned(r) || told.contains_key(&r.workload))
-            .collect();
-        for view in &ours {
-            let text = line(view);
-            if told.get(&view.workload) != Some(&text) {
-                eprintln!("{text}");
-                if let Some(verdict) = view.rollout.verdict.as_ref().filter(|_| rests(view)) {
-                    eprint!("{}", verdict_text(view, verdict));
-                }
-                told.insert(view.workload.clone(), text);
-            }
-        }
-        if ours.iter().all(rests) {
-            return Ok(Followed {
-                ended: ours,
-                timed_out: false,
-            });
-        }
-        if Instant::now() >= deadline {
-            let open = ours.iter().filter(|r| !rests(r));
-            let names: Vec<&str> = open.map(|r| r.workload.as_str()).collect();
-            eprintln!(
-                "not over in time: the rollout of {} goes on (`fleetctl rollout ls`)",
-                names.join(", ")
-            );
-            return Ok(Followed {
-                ended: ours,
-                timed_out: true,
-            });
-        }
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 /// How a rollout stands, in one line.
@@ -258,13 +145,8 @@ pub(super) fn line(view: &RolloutView) -> String {
     )
 }
 
-/// It goes no further, unless a person makes it.
-fn rests(view: &RolloutView) -> bool {
-    !view.active || (view.rollout.paused && view.rollout.verdict.is_some())
-}
-
 /// The first few nodes in a state, and how many more.
-fn named(view: &RolloutView, state: StepState) -> String {
+pub(super) fn named(view: &RolloutView, state: StepState) -> String {
     let steps = view.rollout.steps.iter();
     let names: Vec<&str> = steps
         .filter(|(_, s)| s.state == state)
@@ -280,7 +162,7 @@ fn named(view: &RolloutView, state: StepState) -> String {
 }
 
 /// Why a rollout failed: the node, the check, the last words.
-fn verdict_text(view: &RolloutView, verdict: &Verdict) -> String {
+pub(super) fn verdict_text(view: &RolloutView, verdict: &Verdict) -> String {
     let place = match &verdict.node {
         Some(node) => format!("{} on {node}", view.workload),
         None => view.workload.to_string(),
@@ -399,11 +281,12 @@ fn fields(view: &RolloutView) -> Vec<(&'static str, String)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::json;
 
-    fn view(phase: RolloutPhase, states: &[StepState]) -> RolloutView {
+    /// A rollout of web from 1 to 2, with a node in each of these states.
+    pub(in crate::cli) fn view(phase: RolloutPhase, states: &[StepState]) -> RolloutView {
         let steps = states.iter().enumerate();
         let steps: serde_json::Map<String, serde_json::Value> = steps
             .map(|(i, state)| (format!("pi-{i}"), json!({ "state": state })))
@@ -425,6 +308,7 @@ mod tests {
             returning: count(StepState::Returning),
             returned: count(StepState::Returned),
             unchanged: count(StepState::Unchanged),
+            stopped: false,
             rollout: serde_json::from_value(rollout).unwrap(),
         }
     }
@@ -452,18 +336,9 @@ mod tests {
         let mut held = view(RolloutPhase::Rolling, &[StepState::Changing]);
         held.rollout.paused = true;
         assert_eq!(line(&held), "web 2: paused");
-        assert!(!rests(&held), "somebody may resume it");
     }
 
-    #[test]
-    fn a_failure_that_is_held_for_a_person_is_not_waited_for() {
-        let mut held = view(RolloutPhase::Rolling, &[StepState::Failed]);
-        held.rollout.paused = true;
-        held.rollout.verdict = Some(verdict());
-        assert!(rests(&held));
-    }
-
-    fn verdict() -> Verdict {
+    pub(in crate::cli) fn verdict() -> Verdict {
         Verdict {
             node: Some("pi-0".parse().unwrap()),
             check: "stays up for 10 s".into(),
@@ -472,16 +347,6 @@ mod tests {
             at_ms: 0,
             guessed: false,
         }
-    }
-
-    #[test]
-    fn an_apply_says_that_a_rollout_has_begun_and_how_it_is_followed() {
-        let view = view(RolloutPhase::Canary, &[StepState::Changing]);
-        assert_eq!(
-            begun_text(&view),
-            "rollout begun: web 2: canaries, 0 of 1 healthy, pi-0 changing; follow it by \
-             `fleetctl rollout show web`"
-        );
     }
 
     #[test]
@@ -512,26 +377,5 @@ mod tests {
             verdict_text(&failed, &verdict()),
             "  web on pi-0 2 failed: stays up for 10 s: it exited with 1\n  | no  luck\n"
         );
-    }
-
-    #[test]
-    fn only_what_a_change_has_begun_is_followed() {
-        let before = Before([("web".parse().unwrap(), 2)].into());
-        let over = view(RolloutPhase::Succeeded, &[]);
-        assert!(!before.concerns(&over), "it was over before");
-        assert!(before.concerns(&view(RolloutPhase::Rolling, &[])));
-        assert!(Before(BTreeMap::new()).concerns(&over));
-    }
-
-    #[test]
-    fn going_back_is_no_success_of_an_apply() {
-        let ended = |phase| Followed {
-            ended: vec![view(phase, &[])],
-            timed_out: false,
-        };
-        assert!(ended(RolloutPhase::Succeeded).well());
-        assert!(!ended(RolloutPhase::RolledBack).well());
-        assert!(ended(RolloutPhase::RolledBack).back());
-        assert!(!ended(RolloutPhase::Aborted).back());
     }
 }

@@ -18,6 +18,7 @@ pub(super) async fn run(client: &mut Client, verb: TokenVerb) -> Result<(), Fail
             role,
             ttl,
             name,
+            output,
         } => {
             if kind == TokenKind::Join && role.is_some() {
                 return Err(Failure::usage(
@@ -39,7 +40,10 @@ pub(super) async fn run(client: &mut Client, verb: TokenVerb) -> Result<(), Fail
                 },
             };
             let created: TokenCreated = client.post("/api/v1/tokens", &new).await?;
-            output::print(&(created.token + "\n"))
+            match output::is_for_people(output.output) {
+                true => output::print(&(created.token + "\n")),
+                false => output::one(output.output, &created, |_| Vec::new()),
+            }
         }
         TokenVerb::Ls { output } => {
             let all: Vec<TokenView> = client.get("/api/v1/tokens").await?;
@@ -64,5 +68,23 @@ pub(super) async fn run(client: &mut Client, verb: TokenVerb) -> Result<(), Fail
             let path = format!("/api/v1/tokens/{}", super::client::path_word(&id)?);
             client.order(Method::DELETE, &path, None::<&()>).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::{Cli, Format, Verb};
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn a_token_can_be_made_for_a_program_to_read() {
+        let words = ["fleetctl", "token", "create", "--kind", "api", "-o", "json"];
+        let Verb::Token(TokenVerb::Create { output, .. }) =
+            Cli::try_parse_from(words).unwrap().verb
+        else {
+            panic!("that is no token to make");
+        };
+        assert_eq!(output.output, Format::Json);
     }
 }

@@ -65,6 +65,8 @@ pub struct ControllerConfig {
     pub start_grace_ms: u64,
     /// `command_timeout`: how long a command waits for its result, milliseconds.
     pub command_timeout_ms: u64,
+    /// A directory whose files are served in place of the embedded dashboard; only by a flag.
+    pub dashboard_dir: Option<PathBuf>,
     /// `[controller.rebalance]`: rebalancing by itself.
     pub rebalance: Option<AutoRebalance>,
     /// `[controller.telemetry.<metric>]`: what nodes measure and publish.
@@ -205,6 +207,14 @@ pub struct ControllerOverrides {
         value_parser = parse_duration_ms
     )]
     pub command_timeout: Option<u64>,
+    /// Serve the dashboard from this directory, to work on it
+    #[arg(
+        long,
+        env = "FLEETCTL_DASHBOARD_DIR",
+        value_name = "DIR",
+        hide_short_help = true
+    )]
+    pub dashboard_dir: Option<PathBuf>,
 }
 
 impl ControllerConfig {
@@ -291,6 +301,7 @@ impl ControllerConfig {
                 10 * SECOND,
                 SECOND..=60 * MINUTE,
             ),
+            dashboard_dir: given.dashboard_dir,
             rebalance: rebalance::read(s.table("rebalance")),
             telemetry: telemetry::read_metrics(s.table("telemetry")),
             log_shipping: telemetry::read_shipping(s.table("log_shipping")),

@@ -163,11 +163,9 @@ impl Controller {
             let Some(record) = fleet.node(node.as_str()) else {
                 return Err(no_node(node));
             };
-            if record.presence == Presence::Offline {
-                return Ok(());
-            }
             record.session
         };
+        // Also where it is offline already: why is another matter then.
         let change = Change::NodePresenceChanged {
             node: node.clone(),
             presence: Presence::Offline,

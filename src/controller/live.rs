@@ -1,7 +1,11 @@
 //! What is true only now, held in memory and bounded: of each node the last heartbeat, the last
-//! value of each metric, and the configuration that it says it has.
+//! value of each metric, an hour of what it measured ([`super::history`]), and the configuration
+//! that it says it has.
 
-use super::plain;
+use super::{
+    history::{History, NodeHistory, STEP_MS},
+    plain,
+};
 use crate::{
     contract::{HeartbeatBody, Telemetry},
     fleet::{Reading, ReportedConfig},
@@ -16,6 +20,8 @@ use std::{
 const MAX_VALUES: usize = 200;
 /// Bytes of the name of a value.
 const MAX_VALUE_NAME: usize = 128;
+/// Nodes whose history is kept: 100 MiB of it at most.
+const MAX_HISTORIES: usize = 10_000;
 
 /// What nodes said last.
 #[derive(Debug, Default)]
@@ -30,13 +36,46 @@ struct Told {
     telemetry: BTreeMap<Metric, Reading>,
     config: Option<ReportedConfig>,
     discovered: Vec<Unmanaged>,
+    /// `None` of a node that came when there were too many.
+    history: Option<History>,
+}
+
+impl Told {
+    /// Heartbeats that come later than this after each other mean that one was missed.
+    fn heartbeat_silence_ms(&self) -> u64 {
+        let config = self.config.as_ref().map(|r| &r.config);
+        let interval = config.map_or_else(
+            || NodeConfig::default().heartbeat_interval_ms,
+            |c| c.heartbeat_interval_ms,
+        );
+        interval.saturating_mul(2).saturating_add(STEP_MS)
+    }
+
+    /// The same of measurements, which are left out while they do not move much.
+    fn silence_ms(&self, metric: Metric) -> u64 {
+        let config = self.config.as_ref().map(|r| &r.config);
+        let metric = config.and_then(|c| c.telemetry.get(&metric).copied());
+        let metric = metric.unwrap_or_default();
+        let left_out = if metric.change_threshold > 0.0 { 11 } else { 2 };
+        let silence = metric.interval_ms.saturating_mul(left_out);
+        silence.saturating_add(STEP_MS)
+    }
+}
+
+/// What one node said last, to be changed.
+fn told<'a>(all: &'a mut BTreeMap<Name, Told>, node: &Name) -> &'a mut Told {
+    let room = all.len() < MAX_HISTORIES;
+    all.entry(node.clone()).or_insert_with(|| Told {
+        history: room.then(History::default),
+        ..Told::default()
+    })
 }
 
 impl Live {
     /// Takes a heartbeat; what it leaves out stays as it was.
     pub fn take(&self, node: &Name, body: &HeartbeatBody, now: UnixMs) {
         let mut all = self.write();
-        let told = all.entry(node.clone()).or_default();
+        let told = told(&mut all, node);
         let h = told.heartbeat.get_or_insert_default();
         h.heard_ms = now;
         h.uptime_s = body.uptime;
@@ -50,6 +89,10 @@ impl Live {
         h.generation = body.generation.unwrap_or(h.generation);
         if let Some(digest) = &body.state {
             h.state_digest.clone_from(digest);
+        }
+        let silence_ms = told.heartbeat_silence_ms();
+        if let Some(history) = &mut told.history {
+            history.heartbeat(body, now, silence_ms);
         }
     }
 
@@ -69,18 +112,24 @@ impl Live {
             values,
         };
         let mut all = self.write();
-        let told = all.entry(node.clone()).or_default();
+        let told = told(&mut all, node);
         let off = |r: &ReportedConfig| !r.config.telemetry.get(&metric).is_some_and(|m| m.enabled);
-        if !told.config.as_ref().is_some_and(off) {
-            told.telemetry.insert(metric, reading);
+        if told.config.as_ref().is_some_and(off) {
+            return;
         }
+        let silence_ms = told.silence_ms(metric);
+        if let Some(history) = &mut told.history {
+            let before = told.telemetry.get(&metric);
+            history.telemetry(metric, before, &reading, silence_ms);
+        }
+        told.telemetry.insert(metric, reading);
     }
 
     /// Takes the configuration that a node has in effect. What it does not measure any more is
     /// forgotten: an old value must not look like a new one.
     pub fn take_config(&self, node: &Name, config: NodeConfig, now: UnixMs) {
         let mut all = self.write();
-        let told = all.entry(node.clone()).or_default();
+        let told = told(&mut all, node);
         told.telemetry
             .retain(|metric, _| config.telemetry.get(metric).is_some_and(|m| m.enabled));
         told.config = Some(ReportedConfig {
@@ -91,7 +140,7 @@ impl Live {
 
     /// Takes the containers of others that a node announces.
     pub fn take_discovered(&self, node: &Name, discovered: Vec<Unmanaged>) {
-        self.write().entry(node.clone()).or_default().discovered = discovered;
+        told(&mut self.write(), node).discovered = discovered;
     }
 
     /// Containers of others that a node announced last.
@@ -111,6 +160,16 @@ impl Live {
         let all = self.read();
         all.get(node)
             .map_or_else(BTreeMap::new, |t| t.telemetry.clone())
+    }
+
+    /// What a node measured from `from` to `to`; of one that said nothing, only nulls.
+    pub fn history(&self, node: &str, from: UnixMs, to: UnixMs, now: UnixMs) -> NodeHistory {
+        let all = self.read();
+        let history = all.get(node).and_then(|t| t.history.as_ref());
+        match history {
+            Some(history) => history.between(from, to, now),
+            None => History::default().between(from, to, now),
+        }
     }
 
     /// The configuration that a node says it has; `None` until it said so.
@@ -210,6 +269,54 @@ mod tests {
         let heard = live.config("pi").unwrap();
         assert_eq!((heard.heard_ms, heard.config), (7, config));
         assert_eq!(live.get("pi"), None, "it sent no heartbeat");
+    }
+
+    fn cpu_of(live: &Live, node: &str, now: UnixMs) -> Vec<Option<f32>> {
+        let told = live.history(node, now, now, now);
+        told.series["cpu"].clone()
+    }
+
+    #[test]
+    fn a_nodes_hour_is_kept_until_it_is_removed() {
+        let live = Live::default();
+        let (pi, at) = (name("pi"), 36_000_000);
+        let body = HeartbeatBody {
+            cpu: Some(12.5),
+            ..HeartbeatBody::default()
+        };
+        live.take(&pi, &body, at);
+        assert_eq!(cpu_of(&live, "pi", at), [Some(12.5)]);
+        // Heartbeats every minute are no silence, where the node was told to be so slow.
+        let config = NodeConfig {
+            heartbeat_interval_ms: 60_000,
+            ..NodeConfig::default()
+        };
+        live.take_config(&pi, config, at);
+        live.take(&pi, &body, at + 60_000);
+        assert_eq!(cpu_of(&live, "pi", at + 30_000), [Some(12.5)]);
+        assert_eq!(cpu_of(&live, "nobody", at), [None]);
+        live.forget("pi");
+        assert_eq!(cpu_of(&live, "pi", at + 60_000), [None]);
+    }
+
+    #[test]
+    fn only_so_many_nodes_have_a_history() {
+        let live = Live::default();
+        let body = HeartbeatBody {
+            cpu: Some(1.0),
+            ..HeartbeatBody::default()
+        };
+        for n in 0..=MAX_HISTORIES {
+            live.take_discovered(&name(&format!("n{n}")), Vec::new());
+        }
+        for n in [0, MAX_HISTORIES - 1, MAX_HISTORIES] {
+            live.take(&name(&format!("n{n}")), &body, 36_000_000);
+        }
+        let last = format!("n{}", MAX_HISTORIES - 1);
+        assert_eq!(cpu_of(&live, &last, 36_000_000), [Some(1.0)]);
+        let late = format!("n{MAX_HISTORIES}");
+        assert_eq!(cpu_of(&live, &late, 36_000_000), [None]);
+        assert!(live.get(&late).is_some(), "it is heard all the same");
     }
 
     #[test]

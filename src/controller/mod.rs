@@ -11,12 +11,13 @@
 //! sees the change. When the commit fails the fleet is loaded anew from the journal, who asked is
 //! told why, and everything that runs goes on.
 //!
-//! Heartbeats, pings and log lines do not pass the journal: see [`live`] and [`pending`]. Nodes that
-//! cannot speak MQTT come in over HTTP: see [`http_nodes`].
+//! Heartbeats, pings and log lines do not pass the journal: see [`live`], [`history`] and
+//! [`pending`]. Nodes that cannot speak MQTT come in over HTTP: see [`http_nodes`].
 
 mod core;
 mod events;
 mod first;
+mod history;
 mod http_nodes;
 mod inbox;
 mod live;
@@ -29,6 +30,7 @@ mod state;
 mod time;
 
 pub use events::{EventLog, NumberedEvent};
+pub use history::NodeHistory;
 pub use pending::{ExecNews, Pending, PendingError};
 pub use run::{ControllerError, run};
 pub(crate) use run::{broker_listeners, machine_names};

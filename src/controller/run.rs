@@ -101,6 +101,8 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
         started_ms: now,
         data_dir: dir.clone(),
         streams: Arc::new(tokio::sync::Semaphore::new(MAX_STREAMS)),
+        sessions: http::Sessions::default(),
+        dashboard_dir: config.dashboard_dir.clone(),
         changed: tokio::sync::watch::Sender::new(0),
     });
     let session = connect(&config, &controller, own_endpoint)?;

@@ -99,6 +99,10 @@ pub struct Controller {
     pub data_dir: PathBuf,
     /// Streams (events, log lines) that may be open at once.
     pub streams: Arc<tokio::sync::Semaphore>,
+    /// Who is signed in to the dashboard.
+    pub sessions: crate::http::Sessions,
+    /// Served in place of the embedded dashboard.
+    pub dashboard_dir: Option<PathBuf>,
     /// Wakes who waits for the fleet to change.
     pub changed: tokio::sync::watch::Sender<u64>,
 }

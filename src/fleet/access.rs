@@ -29,6 +29,17 @@ pub struct TokenRecord {
     pub revoked: bool,
 }
 
+/// An API token that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValidToken<'a> {
+    /// What a person called it, else its id.
+    pub name: &'a str,
+    /// What it may do.
+    pub role: Role,
+    /// When it ends; 0: never.
+    pub expires_ms: UnixMs,
+}
+
 impl TokenRecord {
     /// It is taken at `now`.
     pub fn is_valid(&self, now: UnixMs) -> bool {
@@ -44,16 +55,21 @@ impl Fleet {
 
     /// The API token with this secret: its name and role.
     pub fn authorize(&self, secret: &str, now: UnixMs) -> Option<(&str, Role)> {
-        let wanted = ApiToken::digest(secret);
+        let token = self.api_token(&ApiToken::digest(secret), now)?;
+        Some((token.name, token.role))
+    }
+
+    /// The API token with this [`ApiToken::digest`], when it is taken at `now`.
+    pub fn api_token(&self, wanted: &str, now: UnixMs) -> Option<ValidToken<'_>> {
         self.tokens.iter().find_map(|(id, t)| match &t.grant {
-            TokenGrant::Api { role, digest } if *digest == wanted && t.is_valid(now) => Some((
-                if t.name.is_empty() {
-                    id.as_str()
-                } else {
-                    &t.name
-                },
-                *role,
-            )),
+            TokenGrant::Api { role, digest } if digest == wanted && t.is_valid(now) => {
+                let name = if t.name.is_empty() { id } else { &t.name };
+                Some(ValidToken {
+                    name,
+                    role: *role,
+                    expires_ms: t.expires_ms,
+                })
+            }
             _ => None,
         })
     }

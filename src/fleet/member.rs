@@ -157,7 +157,10 @@ impl Fleet {
     ) -> Result<Vec<Effect>, Refusal> {
         let others = self.nodes.len() > 1;
         let record = self.member_mut(node)?;
-        if record.presence == presence && record.session == session {
+        // One that speaks HTTP may leave before it was ever heard, or after it fell silent.
+        let leaves = record.http && presence == Presence::Offline;
+        let left = leaves && record.presence_reason != reason;
+        if record.presence == presence && record.session == session && !left {
             return Err(Refusal::Unchanged);
         }
         let online = presence == Presence::Online;

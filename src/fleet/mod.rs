@@ -49,7 +49,7 @@ mod tests;
 mod view;
 mod workload;
 
-pub use access::TokenRecord;
+pub use access::{TokenRecord, ValidToken};
 pub use change::{Actor, Change, Effect, Entry, FleetEvent, Refusal, TokenGrant};
 pub use cluster::{
     ClusterStatus, CountedInstances, CountedNodes, Topology, TopologyGroup, TopologyNode,

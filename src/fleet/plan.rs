@@ -31,6 +31,11 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub removed: Vec<Name>,
+    /// In the answer to an apply: the revision that each workload got, or has had. What has a later
+    /// one by now was changed by somebody else since.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub revisions: BTreeMap<Name, u64>,
 }
 
 /// One workload of a plan.
@@ -163,12 +168,31 @@ impl Fleet {
 
 /// How the rollout of what is wanted already stands, where it is not over.
 fn under_way(record: &WorkloadRecord) -> Option<String> {
-    let rollout = record.rollout_summary().filter(|r| r.phase.is_active())?;
+    let rollout = record.rollout_summary()?;
     let (to, reason) = (&rollout.to_version, &rollout.reason);
+    let name = &record.spec.name;
+    let left = record.at.len();
+    if rollout.phase == RolloutPhase::Aborted && left > 0 {
+        let nodes = match left {
+            1 => "1 node has".to_owned(),
+            n => format!("{n} nodes have"),
+        };
+        return Some(format!(
+            "the rollout to {to} was aborted, and {nodes} another version: `fleetctl rollout resume \
+             {name}` takes it up again"
+        ));
+    }
+    if !rollout.phase.is_active() {
+        return None;
+    }
     Some(match rollout.phase {
         RolloutPhase::RollingBack => format!("the rollout to {to} is being taken back: {reason}"),
         _ => format!("the rollout to {to} is under way: {reason}"),
     })
+}
+
+fn is_rolled_out(record: &WorkloadRecord) -> bool {
+    record.rollout.as_ref().is_some_and(|r| r.phase.is_active())
 }
 
 /// `after`: as it would be.
@@ -197,6 +221,10 @@ fn planned(
             .collect(),
         rollout: match known {
             None if workload.update.is_some() => Some(FIRST.to_owned()),
+            // Other settings alone, but nodes may change by them at once.
+            Some(known) if !replaces && is_rolled_out(known) => {
+                under_way(known).map(|text| format!("{text}; it goes on by these settings"))
+            }
             _ => rolled_out(workload, running).filter(|_| replaces),
         },
     }

@@ -154,17 +154,33 @@ pub(super) async fn apply(
     let by = caller.need(Role::Operator)?;
     let request = body?.0;
     let workloads = workloads(&request)?;
-    let plan = c.fleet().plan(&workloads, request.prune);
+    let mut plan = c.fleet().plan(&workloads, request.prune);
     if request.plan.is_some_and(|agreed| differs(&agreed, &plan)) {
         let detail = "the fleet has changed since this plan was made; look at the new plan";
         return Err(ApiError::new(StatusCode::CONFLICT, detail));
     }
     let removed = plan.removed.clone();
-    let change = Change::WorkloadsApplied { workloads, removed };
+    let change = Change::WorkloadsApplied {
+        workloads: workloads.clone(),
+        removed,
+    };
     match c.change(Some(by), change).await {
-        Ok(()) | Err(AskError::Refused(Refusal::Unchanged)) => Ok(Json(plan)),
-        Err(error) => Err(error.into()),
+        Ok(()) | Err(AskError::Refused(Refusal::Unchanged)) => {}
+        Err(error) => return Err(error.into()),
     }
+    plan.revisions = revisions(&c.fleet(), &workloads);
+    Ok(Json(plan))
+}
+
+/// The revision of each, found by what it is: somebody else may have changed it since.
+fn revisions(fleet: &Fleet, workloads: &[Workload]) -> BTreeMap<Name, u64> {
+    let found = workloads.iter().filter_map(|workload| {
+        let record = fleet.workload(workload.name.as_str())?;
+        let mut latest = record.history.iter().rev();
+        let same = latest.find(|r| *r.spec == *workload)?;
+        Some((workload.name.clone(), same.revision))
+    });
+    found.collect()
 }
 
 /// Whether a person would have to look again. The version alone says too much: it grows with each
@@ -305,6 +321,35 @@ mod tests {
         assert_eq!(needed, ["db-next", "mail"]);
         assert_eq!(web.placement.with[0].as_str(), "db-next");
         assert_eq!(web.placement.apart[0].as_str(), "mail");
+    }
+
+    #[test]
+    fn the_revision_of_an_apply_is_its_own_though_another_came_after_it() {
+        let version = |version: &str| -> Vec<Workload> {
+            let text =
+                format!("[workload.web]\nversion = '{version}'\ncommand = ['/bin/{version}']\n");
+            let read = manifest::parse_many_with(&[Source::new("w.toml", text)], &BTreeMap::new());
+            let all = read.unwrap().manifests.into_iter();
+            all.map(|m| m.workload).collect()
+        };
+        let mut fleet = Fleet::new();
+        for (at_ms, text) in [(1, "1"), (2, "2"), (3, "3")] {
+            let change = Change::WorkloadsApplied {
+                workloads: version(text),
+                removed: Vec::new(),
+            };
+            let entry = crate::fleet::Entry {
+                at_ms,
+                by: None,
+                change,
+            };
+            fleet.apply(&entry).unwrap();
+        }
+        let web: Name = "web".parse().unwrap();
+        for (text, revision) in [("2", 2), ("3", 3)] {
+            assert_eq!(revisions(&fleet, &version(text))[&web], revision);
+        }
+        assert!(revisions(&fleet, &version("4")).is_empty());
     }
 
     #[test]

@@ -5,10 +5,12 @@
 //!
 //! Bearer tokens with a role; errors are problem documents (RFC 9457); lists page by name; events
 //! are Server-Sent Events that resume by `Last-Event-ID`. `GET /api/v1/openapi.json` is made from
-//! this code. TLS on every address that is not loopback.
+//! this code. TLS on every address that is not loopback. The dashboard is at `/`, over the same API:
+//! see [`assets`] and [`session`].
 
 mod adopt;
 mod apply;
+mod assets;
 mod auth;
 mod cluster;
 mod commands;
@@ -16,6 +18,7 @@ mod config;
 mod cursor;
 mod events;
 pub(crate) mod exec;
+mod history;
 mod log_reader;
 mod logs;
 mod metrics;
@@ -26,6 +29,7 @@ mod problem;
 mod request;
 mod rollouts;
 mod serve;
+mod session;
 mod system;
 mod tokens;
 mod versions;
@@ -46,6 +50,7 @@ pub use openapi::document as openapi_document;
 pub use problem::ProblemDocument;
 pub use rollouts::{RollbackRequest, RollbackResponse, RolloutVerb, RolloutView};
 pub use serve::{HttpError, Served, serve};
+pub use session::{SessionView, Sessions};
 pub use system::VersionView;
 pub use tokens::{NewToken, TokenCreated, TokenView};
 pub use workloads::{Page, RemoveRequest};
@@ -65,7 +70,8 @@ const MAX_BODY: usize = 4 << 20;
 /// All routes.
 pub(crate) fn router(controller: Arc<Controller>) -> Router {
     Router::new()
-        .route("/", get(system::front_page))
+        .route("/", get(assets::front_page))
+        .route("/assets/{*path}", get(assets::asset))
         .route("/healthz", get(system::healthz))
         .route("/readyz", get(system::readyz))
         .route("/metrics", get(metrics::metrics))
@@ -73,6 +79,13 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         .route("/api/v1/version", get(system::version))
         .route("/api/v1/audit", get(system::audit))
         .route("/api/v1/events", get(events::events))
+        .route(
+            "/api/v1/session",
+            post(session::create)
+                .layer(DefaultBodyLimit::max(session::MAX_SIGN_IN))
+                .get(session::show)
+                .delete(session::end),
+        )
         .route("/api/v1/nodes", get(nodes::list))
         .route(
             "/api/v1/nodes/{node}",
@@ -89,6 +102,7 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
                 .delete(config::reset),
         )
         .route("/api/v1/nodes/{node}/telemetry", get(config::telemetry))
+        .route("/api/v1/nodes/{node}/history", get(history::show))
         .route("/api/v1/nodes/{node}/command", post(nodes::command))
         .route(
             "/api/v1/nodes/{node}/workloads/{workload}/exec",
@@ -108,6 +122,10 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         )
         .route("/api/v1/versions", get(versions::list))
         .route("/api/v1/workloads/{workload}/why", get(versions::why))
+        .route(
+            "/api/v1/workloads/{workload}/manifest",
+            get(versions::manifest),
+        )
         .route(
             "/api/v1/workloads/{workload}/history",
             get(versions::history),

@@ -27,6 +27,8 @@ use utoipa::{IntoParams, ToSchema};
 
 /// Moves in one request at most.
 const MAX_MOVES: usize = 1_000;
+/// Cores that can be kept free of a node, as the fleet has it.
+const MAX_CPUS: f64 = 4_096.0;
 
 #[utoipa::path(post, path = "/api/v1/nodes/{node}/cordon", tag = "nodes",
     params(("node" = String, Path)),
@@ -118,8 +120,9 @@ pub(super) async fn reserve(
     let by = caller.need(Role::Operator)?;
     let node = named("node", &node)?;
     let reserved = body?.0;
-    if !(reserved.cpus.is_finite() && reserved.cpus >= 0.0) {
-        let detail = "`cpus` must be 0 or more";
+    // A longer number would only be printed back.
+    if !(reserved.cpus.is_finite() && (0.0..=MAX_CPUS).contains(&reserved.cpus)) {
+        let detail = format!("`cpus` must be a number from 0 to {MAX_CPUS}");
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     let change = Change::NodeReserved { node, reserved };
@@ -207,12 +210,18 @@ fn placed(fleet: &Fleet, workload: &Name) -> Vec<Name> {
 pub struct RebalanceLimits {
     /// Nodes whose load (0–100) differs by less are left alone; 20 unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 100)]
+    #[schema(minimum = 1, maximum = 100)]
     pub threshold: Option<u8>,
     /// Moves at most; 10 unless given, 1,000 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1_000)]
+    #[schema(minimum = 1, maximum = 1_000)]
     pub max_moves: Option<u32>,
     /// Instances of one workload that move at the same time at most; 1 unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1)]
+    #[schema(minimum = 1)]
     pub max_per_workload: Option<u32>,
 }
 
@@ -259,7 +268,7 @@ pub struct RebalanceRequest {
     /// they would not be planned any more, none is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<RebalancePlan>,
-    /// Where no plan is given.
+    /// Where no plan is given; both together are refused.
     #[serde(default)]
     pub limits: RebalanceLimits,
 }
@@ -277,10 +286,15 @@ pub(super) async fn rebalance(
     let by = caller.need(Role::Operator)?;
     let RebalanceRequest { plan, limits } = body?.0;
     let plan = match plan {
+        Some(_) if limits != RebalanceLimits::default() => {
+            let detail = "either `plan` or `limits`: a plan has been made within its own";
+            return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        }
         Some(plan) => {
-            let checked = c.fleet().check_rebalance(&plan);
-            checked.map_err(AskError::Refused)?;
-            plan
+            let fleet = c.fleet();
+            fleet.check_rebalance(&plan).map_err(AskError::Refused)?;
+            let bounds = plan.bounds.clone().unwrap_or_default();
+            in_our_words(plan, &fleet.plan_rebalance(&bounds, clock::unix_ms()))
         }
         None => c
             .fleet()
@@ -293,9 +307,49 @@ pub(super) async fn rebalance(
     Ok(Json(plan))
 }
 
+/// The moves that somebody has handed in, with what `ours` says of each: what he wrote beside them is
+/// neither told nor kept.
+fn in_our_words(mut plan: RebalancePlan, ours: &RebalancePlan) -> RebalancePlan {
+    for m in &mut plan.moves {
+        let ends = (&m.workload, &m.from, &m.to);
+        let same = ours
+            .moves
+            .iter()
+            .find(|o| (&o.workload, &o.from, &o.to) == ends);
+        (m.why, m.cost) = match same {
+            Some(same) => (same.why.clone(), same.cost.clone()),
+            None => ("a person has asked for it".into(), String::new()),
+        };
+    }
+    plan.version = ours.version;
+    plan.before = ours.before;
+    plan.kept = ours.kept.clone();
+    plan
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_writes_beside_the_moves_of_a_plan_is_not_told_again() {
+        let planned = |to: &str, why: &str| crate::fleet::PlannedMove {
+            workload: "web".parse().unwrap(),
+            from: "a".parse().unwrap(),
+            to: to.parse().unwrap(),
+            why: why.into(),
+            cost: why.into(),
+        };
+        let of = |moves| RebalancePlan {
+            moves,
+            ..RebalancePlan::default()
+        };
+        let sent = of(vec![planned("b", "<b>"), planned("c", "<b>")]);
+        let told = in_our_words(sent, &of(vec![planned("b", "a is full")]));
+        assert_eq!(told.moves[0], planned("b", "a is full"));
+        assert_eq!(told.moves[1].why, "a person has asked for it");
+        assert_eq!(told.moves[1].cost, "");
+    }
 
     fn limits(threshold: Option<u8>, max_moves: Option<u32>) -> RebalanceLimits {
         RebalanceLimits {

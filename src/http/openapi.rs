@@ -1,8 +1,8 @@
 //! The description of the API, made from its code.
 
 use super::{
-    adopt, apply, cluster, commands, config, events, exec, logs, metrics, moves, nodes, rollouts,
-    system, tokens, versions, workloads,
+    adopt, apply, auth, cluster, commands, config, events, exec, history, logs, metrics, moves,
+    nodes, rollouts, session, system, tokens, versions, workloads,
 };
 use axum::{
     http::{Method, header},
@@ -10,12 +10,15 @@ use axum::{
 };
 use std::collections::BTreeMap;
 use utoipa::{
-    Modify, OpenApi,
+    Modify, Number, OpenApi,
     openapi::{
         Components, PathItem, RefOr, Required, Schema,
         path::{Operation, ParameterIn},
         request_body::RequestBody,
-        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+        schema::{SchemaType, Type},
+        security::{
+            ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+        },
     },
 };
 
@@ -24,11 +27,12 @@ use utoipa::{
     info(title = "fleetctl", description = "The HTTP API of a fleetctl controller."),
     paths(
         system::healthz, system::readyz, metrics::metrics, system::version, system::audit, events::events,
+        session::create, session::show, session::end, history::show,
         nodes::list, nodes::show, nodes::remove, nodes::approve, nodes::revoke, nodes::label,
         nodes::command, adopt::unmanaged, config::show, config::change, config::reset, config::telemetry,
         moves::cordon, moves::uncordon, moves::drain, moves::undrain, moves::reserve, moves::migrate,
         moves::rebalance_plan, moves::rebalance, rollouts::list, rollouts::show, rollouts::order,
-        rollouts::rollback, versions::list, versions::history, versions::why,
+        rollouts::rollback, versions::list, versions::history, versions::why, versions::manifest,
         workloads::list, workloads::show, workloads::remove, workloads::remove_many, workloads::start,
         workloads::stop, workloads::restart, workloads::instances, logs::logs, exec::run, exec::open, apply::plan,
         commands::command, cluster::status, cluster::topology, cluster::rebalance,
@@ -50,10 +54,11 @@ impl Modify for Bearer {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         let components = document.components.get_or_insert_with(Default::default);
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
-        document.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(
-            "token",
-            [],
-        )]);
+        // A browser that signed in; what else that needs is said at `POST /api/v1/session`.
+        let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(auth::COOKIE)));
+        components.add_security_scheme("session", cookie);
+        let either = |name| SecurityRequirement::new::<_, [&str; 0], &str>(name, []);
+        document.security = Some(vec![either("token"), either("session")]);
     }
 }
 
@@ -69,8 +74,8 @@ impl Modify for Requests {
                     if let Some(RefOr::T(Schema::Object(limit))) = &mut parameter.schema
                         && parameter.name == "limit"
                     {
-                        limit.minimum = Some(utoipa::Number::UInt(1));
-                        limit.maximum = Some(utoipa::Number::UInt(super::workloads::MAX_PAGE));
+                        limit.minimum = Some(Number::UInt(1));
+                        limit.maximum = Some(Number::UInt(super::workloads::MAX_PAGE));
                     }
                 }
             }
@@ -126,15 +131,65 @@ pub(super) fn verb(method: &Method) -> Option<&'static str> {
     })
 }
 
+/// A key that an operation takes behind the `?`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct QueryKey {
+    /// What it is called.
+    pub name: String,
+    /// What it may be.
+    pub kind: QueryKind,
+}
+
+/// What the value of a query key may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum QueryKind {
+    /// `true` or `false`.
+    Flag,
+    /// A whole number, none below and none above these.
+    Whole(Option<u64>, Option<u64>),
+    /// Whatever its handler understands.
+    Text,
+}
+
+impl QueryKind {
+    fn of(schema: Option<&RefOr<Schema>>) -> QueryKind {
+        let Some(RefOr::T(Schema::Object(object))) = schema else {
+            return QueryKind::Text;
+        };
+        let is = |wanted: Type| match &object.schema_type {
+            SchemaType::Type(kind) => *kind == wanted,
+            SchemaType::Array(kinds) => kinds.contains(&wanted),
+            SchemaType::AnyValue => false,
+        };
+        let bound = |number: &Option<Number>| match number {
+            Some(Number::UInt(n)) => u64::try_from(*n).ok(),
+            Some(Number::Int(n)) => u64::try_from(*n).ok(),
+            // A macro writes every bound so.
+            Some(Number::Float(n)) if *n >= 0.0 => Some(*n as u64),
+            _ => None,
+        };
+        if is(Type::Boolean) {
+            return QueryKind::Flag;
+        }
+        match is(Type::Integer) {
+            true => QueryKind::Whole(bound(&object.minimum), bound(&object.maximum)),
+            false => QueryKind::Text,
+        }
+    }
+}
+
 /// The query keys of every operation.
-pub(super) fn query_keys() -> BTreeMap<(&'static str, String), Vec<String>> {
+pub(super) fn query_keys() -> BTreeMap<(&'static str, String), Vec<QueryKey>> {
     let mut all = BTreeMap::new();
     for (path, mut item) in Document::openapi().paths.paths {
         for (verb, operation) in operations(&mut item) {
             let given = operation.parameters.iter().flatten();
             let keys = given
                 .filter(|p| p.parameter_in == ParameterIn::Query)
-                .map(|p| p.name.clone())
+                .map(|p| QueryKey {
+                    name: p.name.clone(),
+                    kind: QueryKind::of(p.schema.as_ref()),
+                })
                 .collect();
             all.insert((verb, path.clone()), keys);
         }
@@ -181,9 +236,35 @@ mod tests {
     }
 
     #[test]
+    fn every_operation_of_the_cluster_api_says_what_it_does() {
+        let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let cluster = paths
+            .iter()
+            .filter(|(path, _)| path.starts_with("/api/v1/cluster/"));
+        let mut seen = 0;
+        for (path, methods) in cluster {
+            for (method, operation) in methods.as_object().unwrap() {
+                for key in ["summary", "description"] {
+                    let text = operation[key].as_str().unwrap_or_default();
+                    assert!(text.len() > 10, "{method} {path} has no {key}");
+                }
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 13);
+        let leave = &paths["/api/v1/cluster/containers/{name}"]["delete"]["description"];
+        for word in ["next heartbeat", "lost_after", "fleetctl node rm"] {
+            assert!(leave.as_str().unwrap().contains(word), "{word}");
+        }
+    }
+
+    #[test]
     fn rollouts_and_moves_are_described() {
         let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
         for (path, methods) in [
+            ("/api/v1/session", "post get delete"),
+            ("/api/v1/nodes/{node}/history", "get"),
             ("/api/v1/nodes/{node}/unmanaged", "get"),
             ("/api/v1/rollouts", "get"),
             ("/api/v1/versions", "get"),
@@ -192,6 +273,7 @@ mod tests {
             ("/api/v1/workloads/{workload}/rollback", "post"),
             ("/api/v1/workloads/{workload}/history", "get"),
             ("/api/v1/workloads/{workload}/why", "get"),
+            ("/api/v1/workloads/{workload}/manifest", "get"),
             ("/api/v1/nodes/{node}/cordon", "post"),
             ("/api/v1/nodes/{node}/uncordon", "post"),
             ("/api/v1/nodes/{node}/drain", "post delete"),

@@ -110,8 +110,20 @@ impl From<Problems> for ApiError {
     }
 }
 
+/// A body is a list, where all that is taken are objects.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is a list: an object is expected, as in {{\"key\": \"value\"}}")]
+pub(super) struct NotAnObject;
+
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> ApiError {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&rejection);
+        while let Some(error) = cause {
+            if error.is::<NotAnObject>() {
+                return ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
+            }
+            cause = error.source();
+        }
         ApiError::new(rejection.status(), shown_within(&rejection.body_text()))
     }
 }

@@ -1,26 +1,45 @@
 //! What holds of every request, seen before its handler: only the query keys that are described
-//! are taken, a `limit` is one, and a POST without a body is one with nothing in it.
+//! are taken, and with values of their kind, a path is text, a POST without a body is one with
+//! nothing in it, and a body is an object: a list would be read as one by the order of its fields.
 //!
 //! The description is the one that [`super::openapi`] gives away, so that the two cannot differ.
 
-use super::{openapi, problem::ApiError, workloads::MAX_PAGE};
+use super::{
+    openapi::{self, QueryKey, QueryKind},
+    problem::{ApiError, NotAnObject},
+    workloads::MAX_PAGE,
+};
 use crate::{manifest::nearest::nearest, model::shown};
 use axum::{
-    body::{Body, HttpBody},
+    BoxError,
+    body::{Body, Bytes, HttpBody},
     extract::{MatchedPath, Query, Request},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::Response,
 };
-use std::{collections::BTreeMap, sync::LazyLock};
+use hyper::body::{Frame, SizeHint};
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::LazyLock,
+    task::{Context, Poll, ready},
+};
 
 /// The query keys of each operation, by method and path.
-type Keys = BTreeMap<(&'static str, String), Vec<String>>;
+type Keys = BTreeMap<(&'static str, String), Vec<QueryKey>>;
 
 static KEYS: LazyLock<Keys> = LazyLock::new(openapi::query_keys);
 
 /// Goes on with what is in order.
 pub(super) async fn check(mut request: Request, next: Next) -> Result<Response, ApiError> {
+    if !is_text(request.uri().path()) {
+        let detail = format!(
+            "the path {} is not UTF-8 where it is written with percent signs",
+            shown(request.uri().path())
+        );
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
+    }
     if let Some(path) = request.extensions().get::<MatchedPath>() {
         let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri())?;
         check_query(request.method(), path.as_str(), &query.0)?;
@@ -33,7 +52,73 @@ pub(super) async fn check(mut request: Request, next: Next) -> Result<Response, 
         let json = HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, json);
     }
+    if !request.body().is_end_stream() {
+        request = request.map(|body| Body::new(ObjectOnly { body, begun: false }));
+    }
     Ok(next.run(request).await)
+}
+
+/// What is written with percent signs in a path is UTF-8.
+fn is_text(path: &str) -> bool {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+        match after.get(..2).and_then(hex).filter(|_| first == b'%') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    std::str::from_utf8(&bytes).is_ok()
+}
+
+/// A body that breaks off where it does not begin as an object. Nothing is read ahead of whoever
+/// takes it, so that its handler's bounds hold, and whether one may ask at all comes first.
+struct ObjectOnly {
+    body: Body,
+    /// Its first character was seen.
+    begun: bool,
+}
+
+impl HttpBody for ObjectOnly {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            None => return Poll::Ready(None),
+        };
+        if !self.begun
+            && let Some(data) = frame.data_ref()
+            && let Some(first) = data.iter().find(|b| !b" \t\r\n".contains(b))
+        {
+            self.begun = true;
+            // What is no JSON at all hears that from its reader.
+            if *first == b'[' {
+                return Poll::Ready(Some(Err(NotAnObject.into())));
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn check_query(method: &Method, path: &str, query: &[(String, String)]) -> Result<(), ApiError> {
@@ -41,27 +126,42 @@ fn check_query(method: &Method, path: &str, query: &[(String, String)]) -> Resul
         return Ok(());
     };
     for (key, value) in query {
-        if !known.contains(key) {
+        let Some(known) = known.iter().find(|k| k.name == *key) else {
             return Err(unknown(method, path, key, known));
-        }
-        let fits = || {
-            value
-                .parse()
-                .is_ok_and(|n: usize| (1..=MAX_PAGE).contains(&n))
         };
-        if key == "limit" && !fits() {
-            let detail = format!(
-                "`limit` must be a whole number from 1 to {MAX_PAGE}, not `{}`",
-                shown(value)
-            );
+        let kind = match key.as_str() {
+            "limit" => QueryKind::Whole(Some(1), Some(MAX_PAGE as u64)),
+            _ => known.kind,
+        };
+        if let Some(allowed) = unfit(kind, value) {
+            let detail = format!("`{key}` must be {allowed}, not `{}`", shown(value));
             return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
         }
     }
     Ok(())
 }
 
+/// What is allowed, where this is not.
+fn unfit(kind: QueryKind, value: &str) -> Option<String> {
+    match kind {
+        QueryKind::Text => None,
+        QueryKind::Flag => {
+            (!matches!(value, "true" | "false")).then(|| "`true` or `false`".to_owned())
+        }
+        QueryKind::Whole(least, most) => {
+            let least = least.unwrap_or(0);
+            let within = |n: u64| n >= least && most.is_none_or(|most| n <= most);
+            let allowed = match most {
+                Some(most) => format!("a whole number from {least} to {most}"),
+                None => format!("a whole number, {least} or more"),
+            };
+            (!value.parse().is_ok_and(within)).then_some(allowed)
+        }
+    }
+}
+
 /// The keys of an operation; `None` where it is not described, as the front page.
-fn known(method: &Method, path: &str) -> Option<(&'static str, &'static [String])> {
+fn known(method: &Method, path: &str) -> Option<(&'static str, &'static [QueryKey])> {
     // As its GET, without the answer.
     let method = if method == Method::HEAD {
         &Method::GET
@@ -72,16 +172,16 @@ fn known(method: &Method, path: &str) -> Option<(&'static str, &'static [String]
     Some((entry.0.0, entry.1))
 }
 
-fn unknown(method: &str, path: &str, key: &str, known: &[String]) -> ApiError {
+fn unknown(method: &str, path: &str, key: &str, known: &[QueryKey]) -> ApiError {
     let method = method.to_uppercase();
     let key_shown = shown(key);
     let detail = if known.is_empty() {
         format!("`{key_shown}` is unknown: {method} {path} takes nothing behind a `?`")
     } else {
-        let words: Vec<&str> = known.iter().map(String::as_str).collect();
+        let words: Vec<&str> = known.iter().map(|k| k.name.as_str()).collect();
         let meant = nearest(key, &words);
         let meant = meant.map_or_else(String::new, |word| format!("; did you mean `{word}`?"));
-        let known = known.join("`, `");
+        let known = words.join("`, `");
         format!("`{key_shown}` is unknown: {method} {path} takes `{known}`{meant}")
     };
     ApiError::new(StatusCode::BAD_REQUEST, detail)
@@ -148,6 +248,63 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_refused_with_the_key_and_what_is_allowed() {
+        for (path, key, wrong, allowed) in [
+            (
+                "/api/v1/rebalance",
+                "threshold",
+                "256",
+                "a whole number from 1 to 100",
+            ),
+            (
+                "/api/v1/rebalance",
+                "max_per_workload",
+                "-1",
+                "a whole number, 1 or more",
+            ),
+            ("/api/v1/rollouts", "active", "maybe", "`true` or `false`"),
+        ] {
+            let said = checked(Method::GET, path, &[(key, wrong)]).unwrap_err();
+            assert_eq!(said, format!("`{key}` must be {allowed}, not `{wrong}`"));
+        }
+        let rollouts = |value| checked(Method::GET, "/api/v1/rollouts", &[("active", value)]);
+        assert!(rollouts("true").is_ok() && rollouts("false").is_ok());
+    }
+
+    #[test]
+    fn a_path_is_text() {
+        for fine in [
+            "/",
+            "/api/v1/nodes/pi-1",
+            "/a%2Fb",
+            "/%C3%BC",
+            "/100%",
+            "/%zz",
+        ] {
+            assert!(is_text(fine), "{fine}");
+        }
+        assert!(!is_text("/api/v1/workloads/%ff%fe/why"));
+    }
+
+    #[tokio::test]
+    async fn a_list_is_no_body() {
+        let json = Some("application/json");
+        let slow = [" \n", " [", "true]"].map(|part| Ok::<_, std::io::Error>(Bytes::from(part)));
+        for body in [
+            Body::from("[]"),
+            Body::from("[true]"),
+            Body::from("\n\t [true]"),
+            Body::from_stream(futures_util::stream::iter(slow)),
+        ] {
+            let (status, text) = ask(body, json).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{text}");
+            assert!(text.contains("an object is expected"), "{text}");
+        }
+        let (status, _) = ask(Body::from(" {\"force\":true}"), json).await;
+        assert_eq!(status, StatusCode::OK);
     }
 
     #[derive(Default, Deserialize)]

@@ -12,7 +12,7 @@ use crate::{
         WorkloadRecord,
     },
     identity::Role,
-    model::Name,
+    model::{Desired, Name, shown},
 };
 use axum::{
     Json,
@@ -55,6 +55,9 @@ pub struct RolloutView {
     /// The rollout did not change them.
     #[serde(default)]
     pub unchanged: usize,
+    /// The workload is stopped: nothing changes until it is started.
+    #[serde(default)]
+    pub stopped: bool,
     /// All about it.
     pub rollout: Rollout,
 }
@@ -84,6 +87,7 @@ impl RolloutView {
             returning: count(StepState::Returning),
             returned: count(StepState::Returned),
             unchanged: count(StepState::Unchanged),
+            stopped: record.desired == Desired::Stopped,
             rollout,
         })
     }
@@ -317,12 +321,17 @@ fn revision_of(
         ))),
         (Some(revision), _) | (None, Some(revision)) => Ok(revision),
         (None, None) => {
+            // A revision is never 0, and whoever says a number hears about numbers.
+            let what = match number {
+                Some(number) if version.is_none() => format!("there is no revision {number}"),
+                Some(0) => "there is no revision 0".into(),
+                _ => format!("there is no revision or version `{}`", shown(text)),
+            };
             let known = history
                 .iter()
                 .map(|r| format!("{} ({})", r.revision, r.spec.version));
             Err(Refusal::Conflict(format!(
-                "{workload} has no revision or version `{}` to go back to; there are {}",
-                text.chars().take(100).collect::<String>(),
+                "{what} of {workload} to go back to; there are {}",
                 known.collect::<Vec<_>>().join(", ")
             )))
         }
@@ -397,6 +406,10 @@ mod tests {
         for text in ["9", "3.0", "revision=1.0", "version=5", ""] {
             let said = means(text).unwrap_err();
             assert!(said.contains("1 (1.0), 2 (1.1)"), "{text}: {said}");
+        }
+        for text in ["0", "revision=0"] {
+            let said = means(text).unwrap_err();
+            assert!(said.starts_with("there is no revision 0 of web"), "{said}");
         }
     }
 }

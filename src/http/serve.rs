@@ -194,11 +194,16 @@ async fn accept(
 
 async fn secure(
     stream: TcpStream,
-    remote: SocketAddr,
+    address: SocketAddr,
     tls: Option<TlsAcceptor>,
     app: Router,
     shutdown: Shutdown,
 ) {
+    let remote = Remote {
+        address: Some(address),
+        tls: tls.is_some(),
+        cut: Arc::default(),
+    };
     match tls {
         None => converse(stream, remote, app, shutdown).await,
         Some(acceptor) => {
@@ -209,14 +214,15 @@ async fn secure(
     }
 }
 
-async fn converse<S>(stream: S, remote: SocketAddr, app: Router, shutdown: Shutdown)
+async fn converse<S>(stream: S, remote: Remote, app: Router, shutdown: Shutdown)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let cut = remote.cut.clone();
     let service =
         hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let mut request: Request = request.map(axum::body::Body::new);
-            request.extensions_mut().insert(Remote(remote));
+            request.extensions_mut().insert(remote.clone());
             app.clone().call(request)
         });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -228,6 +234,8 @@ where
     tokio::select! {
         // A client that breaks off is no error of ours.
         _ = connection.as_mut() => {}
+        // It takes nothing of what it asked for.
+        () = cut.notified() => {}
         () = shutdown.wait() => {
             connection.as_mut().graceful_shutdown();
             let _ = time::timeout(Duration::from_millis(500), connection).await;

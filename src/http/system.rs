@@ -5,8 +5,7 @@ use crate::{controller::Controller, identity::Role, journal::AuditLine};
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
-    http::{StatusCode, header},
-    response::IntoResponse,
+    http::StatusCode,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, atomic::Ordering};
@@ -21,17 +20,6 @@ pub struct VersionView {
     pub fleet_key: String,
     /// When the controller started, Unix milliseconds.
     pub started_ms: u64,
-}
-
-pub(super) async fn front_page() -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'",
-        ),
-    ];
-    (headers, include_str!("front.html"))
 }
 
 #[utoipa::path(get, path = "/healthz", tag = "system", responses((status = 200, body = String)))]

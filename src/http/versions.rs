@@ -9,6 +9,7 @@ use crate::{
     controller::Controller,
     fleet::{RevisionView, VersionsView, Why},
     identity::Role,
+    manifest::render,
 };
 use axum::{
     Json,
@@ -58,4 +59,21 @@ pub(super) async fn why(
     let why = c.fleet().why(&workload);
     why.map(Json)
         .ok_or_else(|| ApiError::not_found("workload", &workload))
+}
+
+#[utoipa::path(get, path = "/api/v1/workloads/{workload}/manifest", tag = "workloads",
+    summary = "A workload as a manifest that can be applied again.",
+    params(("workload" = String, Path)),
+    responses((status = 200, body = String, content_type = "text/plain", description = "TOML."),
+              (status = 404, body = super::ProblemDocument)))]
+pub(super) async fn manifest(
+    State(c): State<Arc<Controller>>,
+    caller: Caller,
+    Path(workload): Path<String>,
+) -> Result<String, ApiError> {
+    caller.need(Role::Viewer)?;
+    let fleet = c.fleet();
+    let record = fleet.workload(&workload);
+    let record = record.ok_or_else(|| ApiError::not_found("workload", &workload))?;
+    Ok(render(&record.spec))
 }

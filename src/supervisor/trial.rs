@@ -506,8 +506,10 @@ fn late(instance: &Instance) -> String {
     let limit = duration_text(trial.limit_ms());
     let min = duration_text(trial.guard.min_healthy_time_ms);
     let unhealthy = instance.monitor.as_ref().and_then(|m| m.status().1);
+    // It may have been started again a moment ago: then what went wrong before says more.
     let why = unhealthy
         .or(instance.reason.as_deref())
+        .or(instance.last_error.as_deref())
         .map_or_else(|| format!("it is {}", instance.state), str::to_owned);
     format!("it was not healthy for {min} within {limit} of the change: {why}")
 }

@@ -37,4 +37,5 @@ mod survival;
 mod telemetry;
 mod tools;
 mod trial;
+mod web;
 mod workloads;

@@ -27,6 +27,8 @@ pub(in crate::cli) enum TokenVerb {
         /// What it is called, for the audit trail
         #[arg(long, default_value = "")]
         name: String,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// List tokens
     #[command(visible_alias = "list")]

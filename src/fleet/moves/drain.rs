@@ -129,6 +129,9 @@ impl Fleet {
             if moving >= AT_ONCE {
                 break;
             }
+            if self.is_stopping(name, node) {
+                continue;
+            }
             if self.workloads.get(name).is_none_or(|w| !w.moves.is_empty()) {
                 continue;
             }
@@ -190,11 +193,11 @@ impl Fleet {
         let leaving = self.leaving(node);
         let moving = |name: &&Name| {
             let w = self.workloads.get(*name);
-            w.is_some_and(|w| w.moves.contains_key(node))
+            w.is_some_and(|w| w.moves.contains_key(node)) || self.is_stopping(name, node)
         };
         let blocked = |name: &Name| {
             let w = self.workloads.get(name)?;
-            if !w.moves.is_empty() {
+            if !w.moves.is_empty() || self.is_stopping(name, node) {
                 return None;
             }
             let Leaves::Not(hold) = self.leaves(name, node, drain.force) else {
@@ -209,7 +212,10 @@ impl Fleet {
         let under_way = |name: &Name| {
             Some(Blocker {
                 workload: name.clone(),
-                reason: self.on_the_move(name, node)?,
+                reason: self.on_the_move(name, node).or_else(|| {
+                    let stopping = self.is_stopping(name, node);
+                    stopping.then(|| format!("{node} is stopping it"))
+                })?,
                 lasting: false,
             })
         };
@@ -231,6 +237,16 @@ impl Fleet {
         })
     }
 
+    /// It is not to be on the node any more, and the node has not said that it is gone. Of one that
+    /// is offline nobody will hear it, and there is nothing to be waited for.
+    fn is_stopping(&self, workload: &Name, node: &Name) -> bool {
+        self.nodes.get(node).is_some_and(|n| {
+            n.presence != Presence::Offline
+                && n.observed.contains_key(workload)
+                && !n.placed.contains(workload)
+        })
+    }
+
     /// What is to leave a node that is drained: what is there, or is still stopping there.
     fn leaving(&self, node: &Name) -> Vec<Name> {
         let any = |name: &&Name| {
@@ -242,6 +258,12 @@ impl Fleet {
             let w = self.workloads.get(*name);
             w.is_some_and(|w| w.moves.contains_key(node))
         });
+        let observed = self
+            .nodes
+            .get(node)
+            .into_iter()
+            .flat_map(|n| n.observed.keys());
+        let stopping = stopping.chain(observed.filter(|name| self.is_stopping(name, node)));
         let all: BTreeSet<&Name> = placed.filter(any).chain(stopping).collect();
         all.into_iter().cloned().collect()
     }

@@ -68,6 +68,12 @@ impl Fleet {
             workload, from, to, ..
         } in &plan.moves
         {
+            if from == to {
+                return Err(Refusal::Invalid(format!(
+                    "this plan moves {workload} from {from} to {from}, where it is: name another \
+                     node"
+                )));
+            }
             for node in [from, to] {
                 if !ends.insert((workload, node)) {
                     return Err(Refusal::Invalid(format!(

@@ -176,7 +176,11 @@ impl Fleet {
                 if self.shares_with_a_drained(node) {
                     self.arm_retry(at);
                 }
-                Vec::new()
+                // It may have said that the last one is gone.
+                let mut touched = BTreeSet::new();
+                let mut effects = self.drain_further(node, at, &mut touched);
+                effects.extend(self.reassign(&touched));
+                effects
             }
             Change::WorkloadDesired { workload, .. } => {
                 self.advance(&BTreeSet::from([workload.clone()]), at)

@@ -322,7 +322,7 @@ impl Look<'_> {
         );
         Verdict {
             node: Some(name.clone()),
-            check: super::judge::check_of(&record.spec),
+            check: super::judge::check_on(record, name, self.nodes.get(name)),
             reason: format!("it did not become healthy within {within}: {state}"),
             last_output: observed.map(|o| o.last_output.clone()).unwrap_or_default(),
             at_ms: self.at,

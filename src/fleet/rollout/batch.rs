@@ -2,7 +2,7 @@
 //! for, and none that would take too much of its group away.
 
 use super::super::{NodeRecord, WorkloadRecord};
-use super::{Rollout, Step, StepState, judge::serves};
+use super::{Rollout, Step, StepState, judge::serves, say::list};
 use crate::{
     model::{Budget, Name, Presence, Update},
     planted::{self, Bug},
@@ -101,7 +101,7 @@ pub(super) fn choose(
         }
         match groups
             .as_mut()
-            .map_or(Ok(()), |g| g.take(node, serves(node, workload)))
+            .map_or(Ok(()), |g| g.take(name, node, serves(node, workload)))
         {
             Ok(()) => batch.nodes.push(name.clone()),
             Err(why) => batch.held_back = batch.held_back.or(Some(why)),
@@ -114,7 +114,7 @@ pub(super) fn choose(
 struct Groups<'a> {
     budget: &'a Budget,
     /// Of each value: nodes, and those of them that are without one.
-    by_value: BTreeMap<Option<&'a str>, (usize, usize)>,
+    by_value: BTreeMap<Option<&'a str>, (usize, Vec<Name>)>,
 }
 
 impl<'a> Groups<'a> {
@@ -124,7 +124,7 @@ impl<'a> Groups<'a> {
         steps: &BTreeMap<Name, Step>,
         budget: &'a Budget,
     ) -> Groups<'a> {
-        let mut by_value: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+        let mut by_value: BTreeMap<_, (usize, Vec<Name>)> = BTreeMap::new();
         // Also those that have joined after the end of a rollout that some still go back of.
         for name in &record.placed {
             let Some(node) = nodes.get(name) else {
@@ -140,31 +140,36 @@ impl<'a> Groups<'a> {
                 )
             });
             if told || !serves(node, &record.spec.name) {
-                group.1 += 1;
+                group.1.push(name.clone());
             }
         }
         Groups { budget, by_value }
     }
 
     /// One more node changes. One that does not serve takes nothing more away.
-    fn take(&mut self, node: &'a NodeRecord, serves: bool) -> Result<(), String> {
+    fn take(&mut self, name: &Name, node: &'a NodeRecord, serves: bool) -> Result<(), String> {
         let value = property(node, &self.budget.label);
         let (all, without) = self.by_value.entry(value).or_default();
         let most = self.budget.max_unavailable.of(*all);
         if !serves {
             return Ok(());
         }
-        if *without + 1 > most {
+        if without.len() + 1 > most {
             let label = &self.budget.label;
             let group = match value {
                 Some(value) => format!("{label}={value}"),
                 None => format!("the nodes without {label}"),
             };
+            let named = match without.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", list(without)),
+            };
             return Err(format!(
-                "{without} of {all} in {group} are without a healthy instance, {most} may be"
+                "{} of {all} in {group} are without a healthy instance{named}, {most} may be",
+                without.len()
             ));
         }
-        *without += 1;
+        without.push(name.clone());
         Ok(())
     }
 }

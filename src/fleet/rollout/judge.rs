@@ -68,7 +68,7 @@ pub(super) fn sight(
     let judged = node.observed_ms >= since.at_ms;
     let spec = record.spec_at(revision);
     if let Some(trial) = trial.filter(|t| judged && t.state == TrialState::Failed) {
-        return Sight::Failed(verdict_of(trial, spec, name, at));
+        return Sight::Failed(verdict_of(trial, &filled(spec, name, node), name, at));
     }
     let passed = trial.is_some_and(|t| t.state == TrialState::Passed);
     if o.spec_hash != hash {
@@ -109,7 +109,8 @@ pub(super) fn own_verdict(
     let trial = node.observed.get(&record.spec.name)?.trial.as_ref()?;
     let failed = trial.state == TrialState::Failed
         && trial.spec_hash == hash_on(record, revision, name, node);
-    failed.then(|| verdict_of(trial, record.spec_at(revision), name, at))
+    let spec = filled(record.spec_at(revision), name, node);
+    failed.then(|| verdict_of(trial, &spec, name, at))
 }
 
 fn verdict_of(trial: &Trial, spec: &Workload, name: &Name, at: UnixMs) -> Verdict {
@@ -173,8 +174,16 @@ pub(super) fn words_of(o: &ObservedInstance) -> String {
     }
 }
 
+/// What was asked of it on this node.
+pub(super) fn check_on(record: &WorkloadRecord, name: &Name, node: Option<&NodeRecord>) -> String {
+    match node {
+        Some(node) => check_of(&filled(&record.spec, name, node)),
+        None => check_of(&record.spec),
+    }
+}
+
 /// What was asked of it, in the words of its manifest.
-pub(super) fn check_of(spec: &Workload) -> String {
+fn check_of(spec: &Workload) -> String {
     match spec.health.as_ref().map(|h| &h.check) {
         Some(HealthCheck::Http(url)) => format!("health check {url}"),
         Some(HealthCheck::Tcp(address)) => format!("health check tcp {address}"),

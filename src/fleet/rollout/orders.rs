@@ -108,6 +108,13 @@ impl Fleet {
         if let Some(wanted) = record.edition_mut(wanted) {
             wanted.verdict = verdict;
         }
+        // What is known to work needs no canaries, and nobody who promotes it.
+        if verdict == RevisionVerdict::Good
+            && let Some(rollout) = record.rollout.as_mut()
+            && rollout.phase == RolloutPhase::Canary
+        {
+            rollout.phase = RolloutPhase::Rolling;
+        }
         touched.extend(self.decide(BTreeSet::from([name.clone()])));
         Ok(effects)
     }

@@ -1,8 +1,8 @@
 //! Who is heard.
 
-use super::{apply, enrolled, join, name, presence, three};
+use super::{apply, enrolled, join, name, presence, refuse, three};
 use crate::{
-    fleet::{Change, Fleet, Presence, PresenceSettings},
+    fleet::{Change, Fleet, Presence, PresenceSettings, Refusal},
     model::{Name, Presence as State},
 };
 
@@ -146,4 +146,27 @@ fn everybody_was_heard_once_each_member_was() {
     watch.hear("c", 1_000);
     assert!(watch.presence.all_heard(&watch.fleet));
     assert!(Presence::new(SETTINGS).all_heard(&Fleet::new()));
+}
+
+#[test]
+fn a_node_that_left_says_so_though_it_was_never_heard() {
+    let mut fleet = Fleet::new();
+    let mut http_node = enrolled("plc-1", "key", true);
+    if let Change::NodeEnrolled { http, .. } = &mut http_node {
+        *http = true;
+    }
+    apply(&mut fleet, http_node);
+    let session = fleet.node("plc-1").unwrap().session;
+    let leaves = Change::NodePresenceChanged {
+        node: name("plc-1"),
+        presence: State::Offline,
+        session,
+        reason: "it left".into(),
+    };
+    apply(&mut fleet, leaves.clone());
+    let record = fleet.node("plc-1").unwrap();
+    assert_eq!(record.presence, State::Offline);
+    assert_eq!(record.presence_reason, "it left");
+    // Once is enough: nothing is written a second time.
+    assert_eq!(refuse(&mut fleet, leaves), Refusal::Unchanged);
 }

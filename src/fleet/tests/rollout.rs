@@ -416,6 +416,22 @@ fn a_plan_tells_what_is_under_way_and_what_cannot_be_guarded() {
         plan.under_way[&name("web")],
         "the rollout to 2 is under way: 0 of 3 nodes are healthy; 1 canary changes"
     );
+    // Settings alone are taken by the rollout that is under way.
+    let faster = Update {
+        max_parallel: Share::ALL,
+        ..canary()
+    };
+    let plan = w.fleet.plan(&[web("2", Some(faster))], false);
+    let how = plan.changed[0].rollout.as_ref().unwrap();
+    assert!(how.ends_with("it goes on by these settings"), "{how}");
+    let mut aborted = w.clone();
+    aborted.order(RolloutOrder::Abort).unwrap();
+    let plan = aborted.fleet.plan(&[web("2", Some(canary()))], false);
+    let told = &plan.under_way[&name("web")];
+    assert!(
+        told.contains("was aborted") && told.contains("rollout resume web"),
+        "{told}"
+    );
     let first = World::new(1).fleet.plan(&[web("1", Some(canary()))], false);
     let how = first.added[0].rollout.as_ref().unwrap();
     assert!(how.contains("no version yet to go back to"), "{how}");

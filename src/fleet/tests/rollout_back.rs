@@ -378,3 +378,37 @@ fn history_tells_what_was_taken_back_from_what_was_never_tried() {
     let history = w.fleet.history("web").unwrap();
     assert_eq!(history.last().unwrap().verdict, Good);
 }
+
+#[test]
+fn what_a_person_goes_back_to_needs_no_canaries_where_it_is_known_to_work() {
+    let mut w = World::new(4);
+    let asks = Update {
+        auto_promote: false,
+        ..canary()
+    };
+    w.apply(web("1", Some(asks)));
+    w.obey_all();
+    w.apply(web("2", Some(update())));
+    w.run(20);
+    w.order(RolloutOrder::Rollback { to: Some(1) }).unwrap();
+    assert_eq!(w.phase(), RolloutPhase::Rolling);
+    w.run(20);
+    assert_eq!(w.phase(), RolloutPhase::Succeeded);
+}
+
+#[test]
+fn a_verdict_names_the_check_as_it_was_on_its_node() {
+    let mut w = World::new(2);
+    w.apply(web("1", None));
+    w.obey_all();
+    let mut next = web("2", Some(update()));
+    next.health = Some(Health::new(HealthCheck::Tcp(
+        "{{ node.name }}.lan:80".into(),
+    )));
+    w.bad.insert("2".into(), Default::default());
+    w.apply(next);
+    fails(&mut w);
+    let verdict = w.rollout().unwrap().verdict.as_ref().unwrap();
+    let node = verdict.node.as_ref().unwrap();
+    assert_eq!(verdict.check, format!("health check tcp {node}.lan:80"));
+}

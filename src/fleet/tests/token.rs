@@ -65,6 +65,10 @@ fn an_api_token_gives_its_role_to_who_knows_the_secret() {
     assert_eq!(fleet.authorize("secret", 5_000), None);
     assert_eq!(fleet.authorize("Secret", 0), None);
     assert_eq!(fleet.authorize("", 0), None);
+    let digest = crate::identity::ApiToken::digest("secret");
+    let token = fleet.api_token(&digest, 4_999).expect("it is taken");
+    assert_eq!((token.name, token.expires_ms), ("name of 1", 5_000));
+    assert_eq!(fleet.api_token("secret", 4_999), None, "only by its digest");
     assert!(
         !fleet.join_token_is_valid("1", 0),
         "an API token is no join token"

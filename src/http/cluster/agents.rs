@@ -69,6 +69,9 @@ impl From<InstanceView> for AgentView {
     }
 }
 
+/// All instances, as `workload@node`.
+///
+/// Replicas that no node can take are one entry without an id.
 #[utoipa::path(get, path = "/api/v1/cluster/agents", tag = "cluster",
     responses((status = 200, body = Vec<AgentView>)))]
 pub(in crate::http) async fn list(
@@ -166,6 +169,9 @@ fn as_toml(mut object: Map<String, Value>) -> Result<String, String> {
     toml::to_string(&whole).map_err(|e| format!("`workload` cannot be read as a manifest: {e}"))
 }
 
+/// Apply one manifest, or one workload as an object.
+///
+/// As `POST /api/v1/apply`. `node` and `replicas` go into the placement of the only workload.
 #[utoipa::path(post, path = "/api/v1/cluster/deploy/agent", tag = "cluster",
     request_body = DeployRequest,
     responses((status = 200, body = DeployResponse), (status = 404, body = super::super::ProblemDocument),
@@ -216,6 +222,9 @@ pub struct AgentMigration {
     pub force: bool,
 }
 
+/// Move an instance to another node.
+///
+/// The new one comes first, where both may run at once.
 #[utoipa::path(post, path = "/api/v1/cluster/agents/{id}/migrate", tag = "cluster",
     params(("id" = String, Path, description = "`workload@node`")), request_body = AgentMigration,
     responses((status = 200, body = MigrateResponse), (status = 404, body = super::super::ProblemDocument),
@@ -250,6 +259,10 @@ pub struct StopResponse {
     pub message: Option<String>,
 }
 
+/// Stop an instance.
+///
+/// The only one of its workload stops the workload, which stays stopped until it is started; one of
+/// several is stopped on its node until its assignment changes.
 #[utoipa::path(post, path = "/api/v1/cluster/agents/{id}/stop", tag = "cluster",
     params(("id" = String, Path, description = "`workload@node`")),
     responses((status = 200, body = StopResponse), (status = 404, body = super::super::ProblemDocument),
@@ -282,6 +295,9 @@ pub(in crate::http) async fn stop(
     Err(ApiError::new(StatusCode::CONFLICT, detail))
 }
 
+/// Take the only instance of a workload away, with the workload.
+///
+/// One of several would be placed again, and is refused.
 #[utoipa::path(delete, path = "/api/v1/cluster/agents/{id}", tag = "cluster",
     params(("id" = String, Path, description = "`workload@node`")),
     responses((status = 204), (status = 404, body = super::super::ProblemDocument),

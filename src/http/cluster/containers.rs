@@ -94,6 +94,9 @@ impl ContainerView {
     }
 }
 
+/// All nodes, those with an agent and those that speak HTTP.
+///
+/// By name, in pages.
 #[utoipa::path(get, path = "/api/v1/cluster/containers", tag = "cluster", params(Paging),
     responses((status = 200, body = Page<ContainerView>)))]
 pub(in crate::http) async fn list(
@@ -233,6 +236,10 @@ pub struct RegisterResponse {
     pub topic: String,
 }
 
+/// A machine that cannot speak MQTT becomes a node, or describes itself anew.
+///
+/// A person's token registers it once, and the answer has the token that the node itself speaks
+/// with from then on. With that one it describes itself anew under its own name.
 #[utoipa::path(post, path = "/api/v1/cluster/containers", tag = "cluster",
     request_body = RegisterRequest,
     responses((status = 201, body = RegisterResponse),
@@ -307,6 +314,11 @@ pub(in crate::http) struct Leaving {
     remove: bool,
 }
 
+/// A node that speaks HTTP leaves, for a while or for good.
+///
+/// It is offline until its next heartbeat, and what runs on it goes elsewhere once it has been away
+/// for `lost_after`. It stays a node of the fleet: `?remove=true` takes it away for good, as does
+/// `fleetctl node rm NAME`.
 #[utoipa::path(delete, path = "/api/v1/cluster/containers/{name}", tag = "cluster",
     params(("name" = String, Path), Leaving),
     responses((status = 204), (status = 404, body = super::super::ProblemDocument),

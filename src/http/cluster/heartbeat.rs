@@ -118,6 +118,10 @@ pub struct AssignmentResponse {
     pub hashes: BTreeMap<Name, String>,
 }
 
+/// A node that speaks HTTP says that it is there, and how its instances stand.
+///
+/// With the node's own token. The answer has its assignment, where it has not told the generation
+/// of it.
 #[utoipa::path(post, path = "/api/v1/cluster/containers/{name}/heartbeat", tag = "cluster",
     params(("name" = String, Path)), request_body = HeartbeatRequest,
     responses((status = 200, body = AssignmentResponse),
@@ -141,6 +145,9 @@ pub(in crate::http) async fn heartbeat(
     answer(&c, &node, Some(generation))
 }
 
+/// What a node that speaks HTTP must run.
+///
+/// Complete and signed, with hashes that tell whether a running instance must be replaced.
 #[utoipa::path(get, path = "/api/v1/cluster/containers/{name}/assignment", tag = "cluster",
     params(("name" = String, Path)),
     responses((status = 200, body = AssignmentResponse),

@@ -40,6 +40,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
+/// How the fleet stands, in numbers.
+///
+/// Nodes by state, workloads, instances, and what of the machines is taken.
 #[utoipa::path(get, path = "/api/v1/cluster/status", tag = "cluster",
     responses((status = 200, body = ClusterStatus)))]
 pub(super) async fn status(
@@ -58,6 +61,9 @@ pub(super) struct Grouping {
     label: Option<String>,
 }
 
+/// Which nodes there are and what runs on each, by groups.
+///
+/// `label` groups the nodes by the values of one label; without it all are one group.
 #[utoipa::path(get, path = "/api/v1/cluster/topology", tag = "cluster", params(Grouping),
     responses((status = 200, body = Topology), (status = 400, body = super::ProblemDocument)))]
 pub(super) async fn topology(
@@ -91,6 +97,9 @@ pub struct ClusterRebalance {
     pub threshold: Option<u8>,
 }
 
+/// Make the load of the nodes more even.
+///
+/// As `POST /api/v1/rebalance` with limits. `dry_run` moves nothing and answers what would be moved.
 #[utoipa::path(post, path = "/api/v1/cluster/rebalance", tag = "cluster",
     request_body = ClusterRebalance,
     responses((status = 200, body = RebalancePlan, description = "The moves that have begun; with \

@@ -201,10 +201,13 @@ fn missing(world: &World, workload: &str) -> u32 {
 fn a_replica_that_no_other_node_can_take_stops_and_waits() {
     let mut world = crowded();
     let effects = world.apply(drained("a", Some(false)));
-    assert_eq!(
-        events(&effects),
-        ["node_draining", "instance_waits", "node_drained"]
-    );
+    // It is empty when it has said so, and not while it is still stopping something.
+    assert_eq!(events(&effects), ["node_draining", "instance_waits"]);
+    let now = view(&world, "a");
+    assert_eq!((now.left, now.moving, now.done_ms), (1, 1, None));
+    assert_eq!(now.under_way[0].reason, "a is stopping it");
+    let effects = world.report("a");
+    assert_eq!(events(&effects), ["instance_removed", "node_drained"]);
     assert_eq!(world.placed("web"), ["b", "c"]);
     assert_eq!(missing(&world, "web"), 1);
     assert!(world.fleet.assignment("a").unwrap().instances.is_empty());
@@ -243,6 +246,7 @@ fn the_last_working_replica_of_a_workload_is_not_stopped_for_a_drain() {
     world.report("b");
     world.pass(10_000);
     assert_eq!(world.placed("web"), ["b", "c"]);
+    world.report("a");
     assert!(view(&world, "a").done_ms.is_some());
 
     // Nodes that are emptied too carry nothing.

@@ -175,6 +175,8 @@ impl World {
             effects.extend(self.report_all());
             effects.extend(self.pass(HEALTHY));
             if self.moves() == 0 {
+                // The nodes that were left say that they are.
+                effects.extend(self.report_all());
                 return effects;
             }
         }

@@ -112,6 +112,10 @@ fn a_plan_that_is_handed_in_must_still_be_what_would_be_planned() {
     let refusal = check(&world, &twice).unwrap_err();
     assert!(matches!(refusal, Refusal::Invalid(_)), "{refusal:?}");
     assert!(refusal.to_string().contains("from or to a twice"));
+    let nowhere = with(&|p| p.moves[0].to = p.moves[0].from.clone());
+    let refusal = check(&world, &nowhere).unwrap_err();
+    assert!(matches!(refusal, Refusal::Invalid(_)), "{refusal:?}");
+    assert!(refusal.to_string().contains("from a to a, where it is"));
     let many = with(&|p| p.moves = vec![p.moves[0].clone(); 1_001]);
     let refusal = check(&world, &many).unwrap_err();
     assert!(refusal.to_string().contains("at most 1000 moves"));

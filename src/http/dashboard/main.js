@@ -1,0 +1,166 @@
+/**
+ * The shell: who is signed in, which page is shown (`#/nodes/pi-1?part=logs` is `pages/node.js`),
+ * whether what is shown is fresh. A page gets a {@link Visit} and lives until the next one begins:
+ * its signal ends its timers and listeners. Nothing secret is ever in the address.
+ */
+
+import {Problem, get, link, may, send, who} from "./api.js";
+import {trouble} from "./data.js";
+import * as live from "./live.js";
+import {button, fill, h, select} from "./ui/dom.js";
+import {ago, span, tick} from "./ui/format.js";
+
+/** @type {[id: string, title: string, one: string | null, role?: Role][]} `pages/{id}.js` shows all, `one` one of them */
+const PAGES = [
+	["nodes", "Fleet", "node"], ["workloads", "Workloads", "workload"], ["rollouts", "Rollouts", "rollout"], ["schedules", "Schedules", null],
+	["apply", "Apply", null], ["commands", "Commands", null], ["alerts", "Alerts", null], ["audit", "Audit", null, "admin"], ["tokens", "Tokens", null, "admin"],
+];
+
+/** Kept in this browser: that somebody has signed in, and which colours are wanted. */
+const SEEN = "fleetctl-session";
+const THEME = "fleetctl-theme";
+
+const part = (id = "") => /** @type {HTMLElement} */ (document.getElementById(id));
+const main = part("main");
+let visit = new AbortController();
+let shown = "";
+
+/** The address: which page, of which name, with what. */
+function address() {
+	const [route, query] = location.hash.replace(/^#\/?/, "").split("?");
+	const [id, name = ""] = route.split("/");
+	// As a query it is decoded whatever it is.
+	return {id: id || "nodes", name: new URLSearchParams(`n=${name.replaceAll("+", "%2B")}`).get("n") ?? "", query: new URLSearchParams(query)};
+}
+
+/** Shows the page of the address. */
+async function go() {
+	if (!who.session) return;
+	const {id, name, query} = address();
+	const [, title = "Nothing here", one, role] = PAGES.find(p => p[0] === id) ?? [];
+	visit.abort();
+	visit = new AbortController();
+	const {signal} = visit;
+	const place = `${id}/${name}`;
+	const isNew = place !== shown;
+	shown = place;
+	trouble();
+	fill(part("nav"), h("ul", PAGES.filter(p => !p[3] || may(p[3])).map(p => h("li", h("a", {href: `#/${p[0]}`, "aria-current": p[0] === id && "page"}, p[1])))));
+	document.title = `${name && `${name} · `}${title} · fleetctl`;
+	try {
+		if (one === undefined || (name && !one)) throw new Error("there is no such page");
+		if (role && !may(role)) throw new Error(`this page needs the role ${role}`);
+		const module = await import(`./pages/${name ? one : id}.js`);
+		if (signal.aborted) return;
+		fill(main);
+		module.default({name, query, signal, main, remember: (/** @type {Record<string, string | null>} */ change) => remember(place, change)});
+	} catch (error) {
+		fill(main, h("h1", "Nothing here"), h("a", {href: "#/nodes"}, "Go to the fleet"));
+		trouble(error);
+	}
+	if (!isNew) return;
+	scrollTo({top: 0, behavior: "instant"});
+	// A screen reader begins at the new page; nobody is taken out of a field.
+	if (document.activeElement === document.body || part("nav").contains(document.activeElement)) main.focus({preventScroll: true});
+}
+
+/** @param {Record<string, string | null>} change */
+function remember(place = "", change) {
+	const {id, name, query} = address();
+	if (place !== `${id}/${name}`) return;
+	for (const [key, value] of Object.entries(change)) {
+		if (value) query.set(key, value);
+		else query.delete(key);
+	}
+	history.replaceState(null, "", `#/${id}${name && `/${encodeURIComponent(name)}`}${query.size ? `?${query}` : ""}`);
+}
+
+function wearTheme(name = localStorage.getItem(THEME) ?? "system") {
+	document.documentElement.dataset.theme = name;
+	localStorage.setItem(THEME, name);
+	document.dispatchEvent(new Event("themechange"));
+}
+
+/** Who is signed in, the way out, and the colours. */
+function drawAccount() {
+	const {session} = who;
+	const themes = select([["system", "system"], ["light", "light"], ["dark", "dark"]], localStorage.getItem(THEME), {"aria-label": "Colours", onchange: () => wearTheme(themes.value)});
+	fill(part("account"), themes, session && [h("span.person", h("b", session.name), ` ${session.role}`), button("Sign out", signOut, "quiet")]);
+}
+
+/** How fresh what is shown is. */
+function drawConnection() {
+	const {state, since} = live.status;
+	const lost = Boolean(who.session) && state === "lost";
+	// The stylesheet takes every colour of a state away: never a stale green.
+	document.body.classList.toggle("stale", lost);
+	const banner = part("banner");
+	if (lost && banner.hidden) {
+		fill(banner, h("b", "Connection lost. "), "What is shown is as it was ", ago(since), " ago and may have changed. ", button("Try now", live.start, "quiet"));
+	}
+	banner.hidden = !lost;
+	const connection = part("connection");
+	connection.className = `connection ${state}`;
+	const text = who.session ? (lost ? `stale for ${span(Date.now() - since)}` : state) : "";
+	if (connection.textContent !== text) connection.textContent = text;
+}
+
+/** @param {Session} session */
+function signedIn(session) {
+	who.session = session;
+	localStorage.setItem(SEEN, "1");
+	document.body.classList.remove("signed-out");
+	shown = "";
+	drawAccount();
+	live.start();
+	go();
+}
+
+/** @param {string} [why] */
+async function signedOut(why) {
+	visit.abort();
+	who.session = null;
+	live.stop();
+	document.body.classList.add("signed-out");
+	document.title = "Sign in · fleetctl";
+	fill(part("nav"));
+	trouble();
+	drawAccount();
+	drawConnection();
+	(await import("./pages/signin.js")).signIn(main, signedIn, why);
+}
+
+async function signOut() {
+	await send("DELETE", "/session").catch(() => {});
+	localStorage.removeItem(SEEN);
+	// Nothing of what was seen stays in the memory of the page.
+	location.reload();
+}
+
+async function begin() {
+	wearTheme();
+	drawAccount();
+	try {
+		// Where nobody has signed in, a question would only be refused.
+		if (!localStorage.getItem(SEEN)) return signedOut();
+		signedIn(await get("/session"));
+	} catch (error) {
+		signedOut(error instanceof Problem && error.status === 401 ? "" : String(error));
+	}
+}
+
+addEventListener("hashchange", go);
+part("skip").addEventListener("click", e => {
+	// The address belongs to the pages.
+	e.preventDefault();
+	main.focus();
+});
+link.addEventListener("signedout", () => who.session && signedOut("The session has ended. Sign in again, and this page comes back."));
+live.onStatus(undefined, drawConnection);
+setInterval(() => {
+	tick();
+	drawConnection();
+}, 1000);
+// A stream that is silent tells nothing: whether somebody is there, and the session still valid.
+setInterval(() => who.session && !document.hidden && get("/session").then(s => (who.session &&= s), () => {}), 15_000);
+begin();

@@ -1,0 +1,106 @@
+/** Node: what it is, how it fares, what runs there, and what can be done to it. */
+
+import {command, get, may, path, send} from "../api.js";
+import {watch} from "../data.js";
+import {badge, labels, nodeState} from "../ui/badge.js";
+import {TimeAxis} from "../ui/chart.js";
+import {ask, attempt, toast} from "../ui/dialog.js";
+import {button, crumbs, facts, field, fill, h, refill, section} from "../ui/dom.js";
+import {ago, bytes, count, percent, span} from "../ui/format.js";
+import {logView} from "../ui/logs.js";
+import {charts} from "./charts.js";
+import {eventList} from "./events.js";
+import {instanceTable} from "./instances.js";
+import {nodeConfig} from "./nodeconfig.js";
+
+const HOUR = 3_600_000;
+
+/** @param {Visit} visit */
+export default function nodePage({main, name, signal}) {
+	const head = h("div");
+	const about = h("div");
+	const logs = h("div");
+	const axis = new TimeAxis();
+	const drawn = charts(axis);
+	const whole = button("Whole hour", () => axis.set({zoom: null}));
+	const grid = instanceTable("Instances of this node", "workload", ({workload}) => {
+		fill(logs, section(`Logs of ${workload}`, logView(workload, name)));
+		logs.scrollIntoView({block: "nearest"});
+	});
+	const place = path`/nodes/${name}`;
+	const mine = (/** @type {FleetEvent} */ e) => e.node === name;
+
+	watch(signal, place, show, {wants: mine});
+	watch(signal, "/instances", (/** @type {InstanceView[]} */ all) => (grid.rows = all.filter(i => i.node === name)), {wants: e => mine(e) || e.event.startsWith("workload")});
+	watch(signal, () => get(`${place}/history?from_ms=${Date.now() - HOUR}&to_ms=${Date.now()}`), drawn.show, {fail: () => {}});
+
+	/** @param {NodeView} n */
+	function show(n) {
+		const post = (text = "", verb = "", done = "", tone = "") => button(text, () => attempt(send("POST", `${place}/${verb}`), done), tone);
+		const approved = n.approval === "approved";
+		const draining = n.drain && !n.drain.done_ms;
+		refill(head, h("div.title", h("h1", name), badge(nodeState(n)), h("span.muted", ago(n.since_ms)), n.damped && badge("damped", "It comes and goes: nothing new is placed there.")), h("div.actions",
+			button("Ping", () => attempt(command(name, {command: "ping"}).then(a => toast(`${name} answered in ${a.rtt_ms} ms`)))),
+			may("operator") && approved && [
+				n.cordoned ? post("Uncordon", "uncordon", `${name} takes new instances again`) : post("Cordon", "cordon", `${name} takes nothing new`),
+				draining ? button("End the drain", () => attempt(send("DELETE", `${place}/drain`), "The drain has ended")) : button("Drain", () => drain(n)),
+			],
+			may("admin") && [
+				n.approval === "pending" && post("Approve", "approve", `${name} is let in`, "primary"),
+				n.approval !== "revoked" && button("Revoke", revoke, "danger"),
+				button("Remove", remove, "danger"),
+			]));
+		const {facts: f, heartbeat: b, drain: d} = n;
+		refill(about, n.reason && h("p.note", n.reason),
+			d && h("div.note", d.done_ms ? ["Drained ", ago(d.done_ms), " ago. Uncordon it to use it again."] : `Draining: ${d.total - d.left} of ${count(d.total, "instance")} moved, ${d.moving} on the way.`,
+				d.blocked.map(w => h("p", h("b", w.workload), ` stays: ${w.reason}`))),
+			facts([
+				["Hardware", f && `${f.arch}, ${count(f.cpus, "core")}, ${bytes(f.memory_total)} memory, ${bytes(f.disk_total)} disk`],
+				["System", f && `${f.os}, Linux ${f.kernel}`],
+				["Addresses", f?.addresses?.join(", ")],
+				["Agent", f && `fleetctl ${f.agent_version}${b ? `, up ${span(b.uptime_s * 1000)}` : ""}`],
+				["Runtimes", n.engines.map(e => `${e.runtime} ${e.version}${e.healthy ? "" : " (does not answer)"}`).join(", ") || (f?.capabilities?.process ? "native processes" : "none")],
+				["Last heartbeat", b && [ago(b.heard_ms), ` ago: CPU ${percent(b.cpu)}, memory ${percent(b.memory)}, disk ${percent(b.disk)}, load ${b.load}`]],
+				["Assignment", `generation ${n.generation}${n.observed_generation < n.generation ? `, the node has ${n.observed_generation}` : ", in effect"}`],
+				["Capabilities", f?.capabilities && labels(f.capabilities)],
+				["Labels", [labels(n.labels, true), may("operator") && button("Change…", () => relabel(n.labels), "link")]],
+			]));
+	}
+
+	/** @param {NodeView} n */
+	async function drain(n) {
+		const force = h("input", {type: "checkbox"});
+		const text = `${count(n.instances, "instance")} move to other nodes where that is possible; what has local state stays.`;
+		if (await ask(`Drain ${name}?`, [h("p", text), field("Also move what loses local state", force)], "Drain")) attempt(send("POST", `${place}/drain`, {force: force.checked}), `${name} is being emptied`);
+	}
+
+	async function revoke() {
+		const text = "Its key is cut off for good. What runs there goes on until somebody stops it there.";
+		if (await ask(`Revoke ${name}?`, text, "Revoke", "danger")) attempt(send("POST", `${place}/revoke`), `${name} is cut off`);
+	}
+
+	async function remove() {
+		const typed = h("input", {autocomplete: "off", placeholder: name});
+		const text = "It leaves the fleet, and its key is cut off for good. To be sure, type its name.";
+		if (!(await ask(`Remove ${name}?`, [h("p", text), field("Name", typed)], "Remove", "danger"))) return;
+		if (typed.value.trim() !== name) return toast("Nothing was removed: that was not its name.", "bad");
+		if (await attempt(send("DELETE", place), `${name} was removed`)) location.hash = "#/nodes";
+	}
+
+	/** @param {Record<string, string>} before */
+	async function relabel(before) {
+		const text = h("textarea", {rows: 6, "aria-label": "Labels, one a line", value: Object.entries(before).map(([k, v]) => `${k}=${v}`).join("\n")});
+		if (!(await ask(`Labels of ${name}`, [h("p.hint", "One key=value a line. What requires a label that goes stops here."), text], "Save"))) return;
+		/** @type {Record<string, string | null>} */
+		const change = Object.fromEntries(Object.keys(before).map(k => [k, null]));
+		for (const line of text.value.split("\n").filter(l => l.trim())) {
+			const [key, ...value] = line.split("=");
+			change[key.trim()] = value.join("=").trim();
+		}
+		attempt(send("PATCH", `${place}/labels`, {labels: change}), "Labels saved");
+	}
+
+	fill(main, crumbs("nodes", "Fleet"), head, about,
+		section("Last hour", h("div.bar", h("span.muted", "Drag over a chart to zoom in."), whole), drawn.element),
+		section("Instances", grid), logs, nodeConfig(name, signal), section("Events", eventList(signal, mine, 12)));
+}

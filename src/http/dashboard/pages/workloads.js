@@ -1,0 +1,33 @@
+/** Workloads: what must run, and how far it does. */
+
+import {all} from "../api.js";
+import {badge, workloadState} from "../ui/badge.js";
+import {at, field, h} from "../ui/dom.js";
+import {ago} from "../ui/format.js";
+import {listPage} from "./list.js";
+
+/** @param {WorkloadSpec} spec */
+export const what = ({run}) => run.container?.image ?? run.process?.command.join(" ") ?? run.python?.callable ?? "";
+
+/** @param {Visit} visit */
+export default function workloads(visit) {
+	const {query, remember} = visit;
+	const search = h("input", {type: "search", value: query.get("q") ?? "", oninput: () => {
+		remember({q: search.value});
+		show();
+	}});
+	const show = listPage(visit, {
+		label: "Workloads", sort: "name", none: "No workload. Apply a manifest to begin.", key: w => w.name, href: w => at("workloads", w.name),
+		columns: /** @type {Column<WorkloadView>[]} */ ([
+			["name", "Workload", "8 1.2", 0, w => w.name, true],
+			["state", "State", "8.6", 0, w => badge(workloadState(w)), workloadState],
+			["running", "Running", "5.4", 28, w => `${w.running} / ${w.wanted}`, w => w.wanted - w.running, true],
+			["version", "Version", "6.5", 36, w => w.version, true],
+			["runs", "Runs", "9 2", 48, w => what(w.spec), true],
+			["applied", "Applied", "5.5", 54, w => ago(w.applied_ms), w => -w.applied_ms],
+		]),
+		above: h("div.bar", field("Search", search), h("a.button", {href: "#/apply"}, "Apply a manifest")),
+		load: () => all("/workloads"),
+		rows: list => list.filter((/** @type {WorkloadView} */ w) => `${w.name} ${what(w.spec)} ${w.spec.tags ?? ""}`.toLowerCase().includes(search.value.toLowerCase())),
+	});
+}

@@ -1,0 +1,146 @@
+/**
+ * `<log-view>`: lines of a workload's instances as they are written, with search and pause; bounded
+ * in lines and characters.
+ */
+
+import {Problem, lines, path} from "../api.js";
+import {button, field, fill, h, marked, select} from "./dom.js";
+import {atTime, bytes, count} from "./format.js";
+
+// Escape sequences of terminals: CSI, OSC, and those of two bytes.
+const ESCAPE = /\u001b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\-_])?/g;
+
+const KEPT = 5000;
+const KEPT_CHARS = 12 << 20;
+/** Drawn at once; older ones are found by search. */
+const DRAWN = 1500;
+const CUT = 2000;
+const MORE = 50_000;
+
+export class LogView extends HTMLElement {
+	/** @type {LogLine[]} */
+	kept = [];
+	chars = 0;
+	/** @type {LogLine[]} */
+	coming = [];
+	timer = 0;
+	paused = false;
+	held = 0;
+	workload = "";
+	/** @type {string | undefined} */
+	node;
+	life = new AbortController();
+	search = h("input", {type: "search", placeholder: "Search these lines", "aria-label": "Search these lines", oninput: () => this.redraw()});
+	stream = select([["", "all"], ["stdout", "stdout"], ["stderr", "stderr"]], "", {"aria-label": "Stream", onchange: () => this.redraw()});
+	pause = button("Pause", () => this.hold(!this.paused), {"aria-pressed": "false"});
+	wrap = h("input", {type: "checkbox", onchange: () => this.list.classList.toggle("wrapped", this.wrap.checked)});
+	state = h("span.muted", {role: "status"});
+	list = h("div.lines.code", {role: "log", "aria-live": "off", "aria-label": "Log lines", tabindex: 0});
+
+	/** @param {string} [node] only of this one */
+	setup(workload = "", node) {
+		Object.assign(this, {workload, node});
+		this.replaceChildren(h("div.bar", this.search, this.stream, this.pause, field("Wrap", this.wrap), this.state), this.list);
+		return this;
+	}
+
+	connectedCallback() {
+		this.life = new AbortController();
+		this.read(this.life.signal);
+	}
+
+	disconnectedCallback() {
+		this.life.abort();
+		clearTimeout(this.timer);
+	}
+
+	/** @param {AbortSignal} signal */
+	async read(signal) {
+		let delay = 1000;
+		let since = 0n;
+		while (!signal.aborted) {
+			try {
+				this.state.textContent = "following";
+				const from = since ? `since=${since}` : "tail=200";
+				const where = `${path`/workloads/${this.workload}/logs`}?follow=true&${from}${this.node ? path`&node=${this.node}` : ""}`;
+				for await (const entry of lines("GET", where, undefined, signal)) {
+					delay = 1000;
+					const line = this.take(entry);
+					if (line.cursor > since) since = line.cursor;
+				}
+			} catch (error) {
+				if (error instanceof Problem && error.status && error.status < 500) return void (this.state.textContent = error.message);
+			}
+			if (signal.aborted) return;
+			this.state.textContent = "connection lost, trying again";
+			await new Promise(resolve => setTimeout(resolve, delay));
+			delay = Math.min(2 * delay, 15_000);
+		}
+	}
+
+	/** @param {LogEntry} entry */
+	take({node = "", line, notice, error}) {
+		const taken = {node, cursor: BigInt(line?.cursor ?? line?.time_ns ?? 0), stream: line?.stream ?? "", text: line?.text ?? notice ?? error ?? ""};
+		this.coming.push(taken);
+		this.timer ||= setTimeout(() => this.flush(), 200);
+		return taken;
+	}
+
+	flush() {
+		this.timer = 0;
+		// Instances come one after the other: what came together is put in order.
+		const coming = this.coming.splice(0).sort((a, b) => (a.cursor && b.cursor ? Number(a.cursor - b.cursor) : 0));
+		this.kept.push(...coming);
+		for (const line of coming) this.chars += line.text.length;
+		let old = 0;
+		while (this.kept.length - old > KEPT || (this.chars > KEPT_CHARS && old < this.kept.length - 1)) this.chars -= this.kept[old++].text.length;
+		this.kept.splice(0, old);
+		if (!this.paused) this.put(coming);
+		else this.pause.textContent = `Resume (${(this.held += coming.length)} new)`;
+	}
+
+	/** @param {LogLine[]} some */
+	put(some) {
+		const sought = this.search.value.toLowerCase();
+		const found = some.filter(l => (!this.stream.value || l.stream === this.stream.value) && (!sought || `${l.node} ${l.text}`.toLowerCase().includes(sought)));
+		const {list} = this;
+		const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+		list.append(...found.slice(-DRAWN).map(l => this.drawLine(l)));
+		while (list.childElementCount > DRAWN) list.firstElementChild?.remove();
+		if (atEnd) list.scrollTop = list.scrollHeight;
+		return found.length;
+	}
+
+	redraw() {
+		fill(this.list);
+		const found = this.put(this.kept);
+		this.list.scrollTop = this.list.scrollHeight;
+		this.state.textContent = found === this.kept.length ? "following" : `${count(found, "line")} of ${this.kept.length}`;
+	}
+
+	hold(paused = false) {
+		this.paused = paused;
+		this.held = 0;
+		this.pause.textContent = paused ? "Resume" : "Pause";
+		this.pause.setAttribute("aria-pressed", String(paused));
+		if (!paused) this.redraw();
+	}
+
+	/** @param {LogLine} line */
+	drawLine({node, cursor, stream, text}) {
+		const shown = h("span.text");
+		show(shown, text, CUT);
+		return h("div.line", {class: stream || "notice"}, h("span.when", cursor ? atTime(Number(cursor / 1_000_000n)) : ""),
+			!this.node && h("span.from", {title: node}, node), stream === "stderr" && h("abbr.err", {title: "stderr"}, "err"), shown);
+	}
+}
+
+/** @param {HTMLElement} into */
+function show(into, text = "", upTo = 0) {
+	fill(into, marked(text.slice(0, upTo).replace(ESCAPE, "")), text.length > upTo && ["… ", button(`show more of ${bytes(text.length)}`, () => show(into, text, upTo + MORE), "link")]);
+}
+
+customElements.define("log-view", LogView);
+
+/** @param {string} [node] */
+export const logView = (workload = "", node) => /** @type {LogView} */ (document.createElement("log-view")).setup(workload, node);
