@@ -81,7 +81,7 @@ pub(super) async fn run(client: &mut Client, args: DrainArgs) -> Result<ExitCode
 
 fn progress(drain: &DrainView) -> String {
     let gone = drain.total.saturating_sub(drain.left);
-    let mut text = format!("{gone} of {} moved", drain.total.max(drain.left));
+    let mut text = format!("{gone} of {} gone", drain.total.max(drain.left));
     if drain.moving > 0 {
         text.push_str(&format!(", {} on their way", drain.moving));
     }
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn whoever_waited_in_vain_is_told_what_holds_it_up() {
         let drain = half_way();
-        assert_eq!(progress(&drain), "1 of 3 moved, 1 on their way, 1 held up");
+        assert_eq!(progress(&drain), "1 of 3 gone, 1 on their way, 1 held up");
         let said = late("pi-1", &drain);
         for word in [
             "pi-1",

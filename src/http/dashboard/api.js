@@ -1,15 +1,6 @@
 /**
- * The HTTP API as the dashboard asks it. Beside what `/api/v1/openapi.json` describes it needs:
- *
- *   POST   /api/v1/session {"token"} → {"name","role","expires_ms"} and a cookie (HttpOnly,
- *          SameSite=Strict), or 401;  GET → the same, or 401;  DELETE → 204
- *   GET    /api/v1/nodes/{node}/history?from_ms=&to_ms= → {"step_ms":10000,"times":[ms…],"series":
- *          {"cpu":[…|null],"memory","disk","temperature","network_rx","network_tx","load"}}
- *   GET    /api/v1/alerts → {"items":[{"id","rule","severity","subject":{"node"?,"workload"?},
- *          "message","state":"firing|resolved|silenced","since_ms","resolved_ms"?}]}
- *   POST   /api/v1/alerts/{id}/silence {"for_ms","comment"}
- *   GET    /api/v1/workloads/{workload}/manifest → text/plain, the TOML of `workload export`
- *   and in the lines of /api/v1/audit: `changes` (a diff as text), `hash`
+ * The HTTP API as the dashboard asks it; `/api/v1/openapi.json` describes it. The audit trail may
+ * have `changes` (a diff as text) and a `hash` in its lines; it has neither yet.
  *
  * A change carries `X-Fleetctl: dashboard`, which no other site can make a browser send.
  */

@@ -13,7 +13,7 @@ import {ago, span, tick} from "./ui/format.js";
 /** @type {[id: string, title: string, one: string | null, role?: Role][]} `pages/{id}.js` shows all, `one` one of them */
 const PAGES = [
 	["nodes", "Fleet", "node"], ["workloads", "Workloads", "workload"], ["rollouts", "Rollouts", "rollout"], ["schedules", "Schedules", null],
-	["apply", "Apply", null], ["commands", "Commands", null], ["alerts", "Alerts", null], ["audit", "Audit", null, "admin"], ["tokens", "Tokens", null, "admin"],
+	["apply", "Apply", null], ["commands", "Commands", null], ["audit", "Audit", null, "admin"], ["tokens", "Tokens", null, "admin"],
 ];
 
 /** Kept in this browser: that somebody has signed in, and which colours are wanted. */

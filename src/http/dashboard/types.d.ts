@@ -88,10 +88,6 @@ interface FleetEvent { at: number; event: string; node?: string | null; workload
 interface NumberedEvent { id: number; event: FleetEvent }
 interface TokenView { id: string; kind: "join" | "api"; name: string; role?: Role | null; created_ms: number; expires_ms: number; valid: boolean }
 interface AuditLine { id: number; at: number; by: { token: string; role: Role; from: string }; what: string; changes?: string | null; hash?: string | null }
-interface Alert {
-  id: string; rule: string; severity: string; subject: { node?: string; workload?: string };
-  message: string; state: "firing" | "resolved" | "silenced"; since_ms: number; resolved_ms?: number | null;
-}
 interface ClusterStatus {
   workloads: number; rollouts: number; moves: number; memory_total: number; cpus_total: number;
   nodes: Record<string, number>; instances: { wanted: number; missing: number; by_state: Record<string, number> };
@@ -138,7 +134,7 @@ interface HTMLElementTagNameMap {
 }
 
 /** What stands in a fleet, beside its nodes. */
-type Standing = { status?: ClusterStatus; workloads?: WorkloadView[]; instances?: InstanceView[]; alerts?: Alert[] };
+type Standing = { status?: ClusterStatus; workloads?: WorkloadView[]; instances?: InstanceView[] };
 /** Something that needs a person. */
 type Need = [weight: number, state: string, what: string, href: string, text: string, since?: number | null];
 type Tone = "good" | "busy" | "warn" | "bad" | "idle";

@@ -1,14 +1,14 @@
 /** What needs a person, the worst first: each line says what it is about, what is wrong, since when. */
 
-import {badge, toneOf} from "../ui/badge.js";
+import {badge} from "../ui/badge.js";
 import {at, h, section} from "../ui/dom.js";
 import {ago, count} from "../ui/format.js";
 
 const SHOWN = 8;
 
 /** @param {NodeView[]} nodes @param {Standing} standing */
-export function attention(nodes, {workloads = [], instances = [], alerts = []}) {
-	const all = [...nodes.flatMap(ofNode), ...workloads.flatMap(ofWorkload), ...instances.flatMap(ofInstance), ...alerts.flatMap(ofAlert)];
+export function attention(nodes, {workloads = [], instances = []}) {
+	const all = [...nodes.flatMap(ofNode), ...workloads.flatMap(ofWorkload), ...instances.flatMap(ofInstance)];
 	if (!all.length) return h("p.calm", nodes.length ? "Nothing needs attention." : "No node has joined yet.");
 	all.sort((a, b) => b[0] - a[0]);
 	return section("Needs attention", h("ul.needs", all.slice(0, SHOWN).map(([, state, what, href, text, since]) =>
@@ -54,6 +54,3 @@ const STATES = {crashloop: 82, failed: 72, unhealthy: 68, backoff: 58};
 
 /** @param {InstanceView} i @returns {Need[]} */
 const ofInstance = i => (i.state in STATES ? [[STATES[i.state], i.state, `${i.workload} on ${i.node}`, at("workloads", i.workload), i.reason || i.last_error || "", i.since_ms]] : []);
-
-/** @param {Alert} a @returns {Need[]} */
-const ofAlert = a => (a.state === "firing" ? [[toneOf(a.severity) === "bad" ? 88 : 62, "firing", a.rule, "#/alerts", a.message, a.since_ms]] : []);

@@ -102,10 +102,10 @@ export default function fleet({main, query, signal, remember}) {
 		arrange();
 	});
 	watch(signal, async () => {
-		const [status, workloads, alerts] = await Promise.all([get("/cluster/status"), get("/workloads?limit=1000"), get("/alerts").catch(() => ({items: []}))]);
+		const [status, workloads] = await Promise.all([get("/cluster/status"), get("/workloads?limit=1000")]);
 		// All instances are asked for only when something is wrong with one of them.
 		const wrong = ["unhealthy", "backoff", "crashloop", "failed"].some(s => status.instances.by_state[s]);
-		return {status, workloads: workloads.items, alerts: alerts.items, instances: wrong ? await get("/instances") : []};
+		return {status, workloads: workloads.items, instances: wrong ? await get("/instances") : []};
 	}, data => {
 		standing = data;
 		summarize();
