@@ -89,7 +89,8 @@ up() {
     "$FLEETCTL" ps
     cat <<TEXT
 
-API          $FLEETCTL_URL (dashboard: later)      log: $LOG
+API          $FLEETCTL_URL      log: $LOG
+Dashboard    $FLEETCTL_URL/     sign in with the token in $DATA/admin.token
 Use the CLI in another terminal:
 
   export PATH="${FLEETCTL%/*}:\$PATH" FLEETCTL_URL=$FLEETCTL_URL FLEETCTL_TOKEN=\$(cat $DATA/admin.token)
