@@ -1,7 +1,7 @@
 # Everything that is done with this repository. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: up down test sim lint bench release clean help
+.PHONY: up down test sim lint bench screenshots release clean help
 
 up: ## Build, start a fleet of this machine on 127.0.0.1:7070, run examples/hello.toml; Ctrl-C stops
 	cargo build --release --locked
@@ -34,6 +34,10 @@ bench: release ## Measure the static release binary; ARGS="--only NAME" for a pa
 	@if [ -z "$(ARGS)" ]; then cargo bench --locked --bench decisions; fi
 	@tests/suite.sh python3 tests/bench.py --binary target/dist/fleetctl --engines .engines $(ARGS)
 
+screenshots: ## Make the pictures of the dashboard in packaging/screenshots anew, in a real browser
+	@tests/prepare.sh
+	@tests/screenshots.sh
+
 release: ## Build the static, stripped binary for x86_64 Linux into target/dist; print its size
 	@tests/release.sh
 
@@ -42,4 +46,4 @@ clean: ## Remove what was built, and stop the tests' engines; .data (the fleet o
 	@if [ -d .engines ]; then tests/engines.sh stop .engines && rm -rf .engines; fi
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

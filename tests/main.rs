@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on must say where
 
 mod broker;
+mod browser;
 mod e2e;
 mod engine;
 mod process;

@@ -9,7 +9,11 @@ say() { printf 'prepare: %s\n' "$*" >&2; }
 eval "$(sed -n '/^PACKAGES=(/,/)$/p' tests/engines.sh)"
 [[ ${#PACKAGES[@]} -gt 0 ]] || { say "tests/engines.sh names no packages"; exit 1; }
 # A linker and a C compiler for the C parts of dependencies; the rest is for tests and benchmarks.
-PACKAGES+=(gcc libc6-dev make python3 iproute2)
+PACKAGES+=(gcc libc6-dev make python3 iproute2 prometheus)
+# The dashboard is tested in a real browser; its text needs a font.
+PACKAGES+=(chromium chromium-driver fonts-dejavu-core pngquant)
+# The mail server that alerts are delivered to.
+PACKAGES+=(python3-aiosmtpd)
 
 missing=()
 if command -v dpkg-query >/dev/null; then
@@ -20,7 +24,7 @@ if command -v dpkg-query >/dev/null; then
 else
     # Other systems: the programs, by the names they have there.
     for program in dockerd podman runc netavark iptables busybox curl docker-registry catatonit \
-        mosquitto jq ip gcc make python3; do
+        mosquitto jq ip gcc make python3 prometheus promtool chromium chromedriver pngquant; do
         command -v "$program" >/dev/null || missing+=("$program")
     done
 fi

@@ -66,7 +66,11 @@ impl Recent {
 impl Node {
     /// Runs a genuine command.
     pub(super) fn command(&mut self, seq: Seq, command: CommandBody) -> Reaction {
-        let CommandBody { id, order } = command;
+        let CommandBody { id, order, trace } = command;
+        if let Some(trace) = trace {
+            let (command, trace) = (order.command.as_str(), trace.trace_id());
+            tracing::debug!(command, id, trace, "ordered");
+        }
         if let Some(known) = self.recent.find(&id) {
             self.answer(&id, known.outcome);
             return Reaction::None;

@@ -17,6 +17,7 @@ use super::{
     engines::{Engines, Reply},
     simulated::Simulated,
     store::{Memory, Store, Writer},
+    traced::Traces,
 };
 use crate::{
     config::AgentConfig,
@@ -62,6 +63,8 @@ pub(super) struct Core {
     pub(super) replies: mpsc::Receiver<Reply>,
     pub(super) supervisor: Supervisor,
     pub(super) memory: Memory,
+    /// Which requests its instances come from.
+    pub(super) traces: Traces,
     /// To be taken after each call.
     pub(super) said: Vec<Said>,
     /// Containers of others that want to be announced, by engine.
@@ -108,6 +111,7 @@ impl Core {
             replies,
             supervisor,
             memory,
+            traces: Traces::default(),
             said: Vec::new(),
             discovered: BTreeMap::new(),
             stored_generation: 0,
@@ -153,6 +157,7 @@ impl Core {
             // Full: sixteen wait already. The next listing stores the latest then.
             let _ = self.to_store.try_send(assignment.clone());
         }
+        self.traces.assigned(self.latest.as_ref(), &assignment);
         self.latest = Some(assignment.clone());
         self.step(Input::Assigned(assignment));
         true
@@ -364,17 +369,29 @@ impl Core {
                 Action::FetchLastOutput { runtime, handle } => {
                     self.engines.fetch_last_output(runtime, handle);
                 }
-                operation => self.engines.carry_out(operation),
+                operation => {
+                    let noted = self.traces.note(&self.supervisor, &operation);
+                    self.engines.carry_out(operation, noted);
+                }
             }
         }
+        self.traces.look(&self.supervisor);
     }
 
     /// Says that something happened.
     pub(super) fn tell(&mut self, event: &str, workload: Option<Name>, message: String) {
+        if let ("started" | "restarted", Some(workload)) = (event, &workload) {
+            self.traces.started(&self.supervisor, workload);
+        }
+        let trace = workload.as_ref().and_then(|w| {
+            let trace = self.supervisor.trace_of(w.as_str())?;
+            Some(trace.trace_id())
+        });
         info!(
             event,
             workload = workload.as_ref().map(|w| w.as_str()),
             message,
+            trace,
             "instance"
         );
         self.said.push(Said::Event {

@@ -1,6 +1,10 @@
 //! The runtimes of this node, and carrying out what the supervisor decides.
 
-use super::{probe, store::Store};
+use super::{
+    probe,
+    store::Store,
+    traced::{Noted, Pull},
+};
 use crate::{
     config::AgentConfig,
     model::{
@@ -20,6 +24,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
+use tracing::Instrument;
 
 /// How long until an engine that did not answer is asked again.
 const RETRY: Duration = Duration::from_secs(3);
@@ -298,7 +303,7 @@ impl Engines {
     }
 
     /// Carries out an operation; its outcome comes as [`Reply::Finished`].
-    pub(super) fn carry_out(&mut self, action: Action) {
+    pub(super) fn carry_out(&mut self, action: Action, mut noted: Noted) {
         let (kind, id) = match &action {
             Action::Launch {
                 runtime, operation, ..
@@ -323,18 +328,22 @@ impl Engines {
         let (runtime, replies) = (self.get(kind), self.replies.clone());
         let cancel = Arc::new(Notify::new());
         self.under_way.insert(id, cancel.clone());
-        tokio::spawn(async move {
+        let log = noted.log();
+        let doing = async move {
+            let pull = noted.pull();
             let outcome = match runtime {
                 Some(runtime) => tokio::select! {
-                    outcome = operate(&*runtime, action, id, &replies) => outcome,
+                    outcome = operate(&*runtime, action, id, &replies, pull) => outcome,
                     () = cancel.notified() => given_up(),
                 },
                 None => {
                     OpOutcome::Failed(RuntimeError::Refused(format!("this node has no {kind}")))
                 }
             };
+            noted.end(&outcome);
             let _ = replies.send(Reply::Finished(id, outcome)).await;
-        });
+        };
+        tokio::spawn(doing.instrument(log));
     }
 
     /// Does not carry an operation out, and says why as its outcome.
@@ -344,6 +353,11 @@ impl Engines {
         tokio::spawn(async move {
             let _ = replies.send(Reply::Finished(operation, outcome)).await;
         });
+    }
+
+    /// Operations under way.
+    pub(super) fn operations(&self) -> usize {
+        self.under_way.len()
     }
 
     /// An operation has ended.
@@ -429,11 +443,13 @@ async fn operate(
     action: Action,
     id: OperationId,
     replies: &mpsc::Sender<Reply>,
+    mut pull: Pull,
 ) -> OpOutcome {
     let (progress, mut steps) = mpsc::unbounded_channel();
     let told = replies.clone();
     let telling = async move {
         while let Some(step) = steps.recv().await {
+            pull.step(step);
             // Progress is for showing: where the queue is full it is left out.
             let _ = told.try_send(Reply::Progress(id, step));
         }

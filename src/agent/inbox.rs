@@ -18,7 +18,7 @@ pub(super) enum Heard {
     /// What to run.
     Assignment(Assignment),
     /// A one-off order.
-    Command { seq: Seq, command: CommandBody },
+    Command { seq: Seq, command: Box<CommandBody> },
     /// The fleet has cut this node off.
     Dismissed { message: String },
 }
@@ -89,7 +89,7 @@ impl Inbox {
             }
             Kind::Command => Heard::Command {
                 seq,
-                command: message.read().map_err(|e| e.kind())?,
+                command: Box::new(message.read().map_err(|e| e.kind())?),
             },
             Kind::Welcome => {
                 let welcome: Welcome = message.read().map_err(|e| e.kind())?;

@@ -32,6 +32,7 @@ mod simulated;
 mod standalone;
 mod store;
 mod telemetry;
+mod traced;
 
 pub use directory::Here;
 pub(crate) use enroll::BrokerAddress;
@@ -73,6 +74,9 @@ pub enum AgentError {
     /// The file with registry credentials.
     #[error(transparent)]
     Credentials(#[from] crate::runtime::CredentialsError),
+    /// The headers of its spans.
+    #[error(transparent)]
+    Headers(#[from] crate::trace::HeadersError),
     /// TLS could not be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
@@ -110,9 +114,22 @@ pub async fn run(config: AgentConfig, shutdown: Shutdown) -> Result<AgentEnd, Ag
         Some(member) => member,
         None => return Ok(AgentEnd::Stopped),
     };
-    node::Node::start(config, store, member, None)?
-        .run(shutdown)
-        .await
+    // A directory of manifests begins no traces, so only here.
+    let (tracer, exporter) = crate::trace::start(
+        config.otlp.endpoint.as_ref(),
+        config.otlp.headers_file.as_deref(),
+        crate::trace::Resource {
+            service: "fleetctl-agent",
+            host: config.name.to_string(),
+        },
+    )?;
+    let mut node = node::Node::start(config, store, member, None)?;
+    node.core.traces.tracer = tracer;
+    let end = node.run(shutdown).await;
+    if let Some(exporter) = exporter {
+        exporter.stop().await;
+    }
+    end
 }
 
 /// Runs the agent of a node that is simulated, until it is asked to stop.

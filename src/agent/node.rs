@@ -137,6 +137,7 @@ impl Node {
                 () = time::sleep_until(wake) => self.woken(),
             }
             self.pass_on();
+            self.count_own();
             self.publish_state();
             if let Some(end) = self.end.take() {
                 info!("agent stops, workloads go on");
@@ -145,6 +146,13 @@ impl Node {
                 return Ok(end);
             }
         }
+    }
+
+    /// What its own telemetry tells of it; cheap, and read only where that is on.
+    fn count_own(&self) {
+        let refused = self.inbox.refused.iter().map(|(_, count)| count).sum();
+        let operations = self.core.engines.operations();
+        self.telemetry.own.note(refused, operations);
     }
 
     /// What the simulation wants to know.
@@ -224,7 +232,7 @@ impl Node {
                 match self.inbox.take(&self.sender, &topic, &payload) {
                     Some(Heard::Assignment(assignment)) => self.assigned(assignment),
                     Some(Heard::Command { seq, command }) => {
-                        match self.command(seq, command) {
+                        match self.command(seq, *command) {
                             Reaction::None => {}
                             Reaction::Refresh => self.refresh(),
                         };
@@ -281,6 +289,7 @@ impl Node {
     pub(super) fn say(&self, kind: Kind, body: &impl serde::Serialize) {
         self.note(Note::Sent);
         if !self.sender.post(&self.publisher, kind, None, body) {
+            self.telemetry.own.dropped();
             warn!(
                 kind = kind.as_str(),
                 "outbox is full, a message was dropped"
@@ -310,7 +319,11 @@ impl Node {
     fn assigned(&mut self, assignment: Assignment) {
         self.note(Note::Assigned(&assignment));
         let cfg = assignment.cfg.clone();
-        if self.core.assign(assignment) && self.cfg != cfg {
+        let taken = self.core.assign(assignment);
+        if taken {
+            self.telemetry.own.assigned();
+        }
+        if taken && self.cfg != cfg {
             self.cfg = cfg;
             self.say(Kind::Cfg, &self.cfg.clone());
             self.next_beat = Instant::now();
@@ -322,7 +335,9 @@ impl Node {
     fn follow(&mut self) {
         self.telemetry.configure(&self.cfg.telemetry);
         let mut running = Vec::new();
-        for o in self.core.observed() {
+        let observed = self.core.observed();
+        self.telemetry.own.observed(&observed);
+        for o in observed {
             // While it stops it still writes; once it has left this list its last lines are read.
             if !o.state.is_up() && o.state != InstanceState::Stopping {
                 continue;

@@ -7,6 +7,8 @@ use super::{
     files,
     follow::{self, Before},
     output,
+    progress::{self, Progress, or_interrupted},
+    traced::Traced,
 };
 use crate::{
     fleet::{InstanceView, Plan, PlannedWorkload},
@@ -14,6 +16,7 @@ use crate::{
     model::{InstanceState, Name},
 };
 use hyper::Method;
+use serde::Serialize;
 use std::{
     collections::BTreeMap,
     fmt::Write,
@@ -22,8 +25,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a shell says of a program that was ended by Ctrl-C.
-const INTERRUPTED: u8 = 130;
 /// How long is waited for instances where a rollout has failed already.
 const AFTER_FAILURE_MS: u64 = 10_000;
 
@@ -33,7 +34,7 @@ pub(super) async fn plan(client: &mut Client, args: PlanArgs) -> Result<ExitCode
     let format = args.files.output.output;
     let request = request(args).map_err(error)?;
     let plan: Plan = client.post("/api/v1/plan", &request).await.map_err(error)?;
-    show(format, &plan)?;
+    show(format, &plan, &plan)?;
     Ok(ExitCode::from(u8::from(!plan.is_empty())))
 }
 
@@ -54,7 +55,7 @@ pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCo
     let mut request = request(args.what)?;
     if !args.yes {
         let plan: Plan = client.post("/api/v1/plan", &request).await?;
-        show(format, &plan)?;
+        show(format, &plan, &traced(client, &plan))?;
         if plan.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
@@ -70,22 +71,23 @@ pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCo
     };
     let plan: Plan = client.post("/api/v1/apply", &request).await?;
     if args.yes && !(args.wait && format == Format::Json) {
-        show(format, &plan)?;
+        show(format, &plan, &traced(client, &plan))?;
     }
     let Some(before) = before else {
         follow::tell_begun(client, &plan).await;
         return Ok(ExitCode::SUCCESS);
     };
-    tokio::select! {
-        ok = settle(client, &plan, &before, args.timeout, format) => Ok(match ok? {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        }),
-        Ok(()) = tokio::signal::ctrl_c() => {
-            eprintln!("no longer waiting; the change stays applied");
-            Ok(ExitCode::from(INTERRUPTED))
-        }
-    }
+    let waits = async {
+        Ok(
+            match settle(client, &plan, &before, args.timeout, format).await? {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            },
+        )
+    };
+    let goes_on =
+        "the change stays applied; `fleetctl rollout ls -w` and `fleetctl ps -w` watch it";
+    or_interrupted(waits, goes_on).await
 }
 
 /// Until what was applied is rolled out and runs, and what was removed is gone. `true` when all is
@@ -173,23 +175,34 @@ async fn stand(
     // Something that backs off may yet come up, an image may yet be pushed: within the time limit
     // a failure is final only when it stays one.
     let mut stuck_since: Option<Instant> = None;
+    let mut progress = Progress::begin();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let slice = left.min(Duration::from_secs(if stuck_since.is_some() {
-            1
-        } else {
-            30
-        }));
+        let slice = match () {
+            // What is drawn is to be new.
+            () if progress.is_live() => Duration::from_millis(500),
+            () if stuck_since.is_some() => Duration::from_secs(1),
+            () => Duration::from_secs(30),
+        };
+        let slice = left.min(slice);
         let request = WaitRequest {
             workloads: workloads.clone(),
             timeout_ms: u64::try_from(slice.as_millis()).unwrap_or(30_000),
         };
         let answer: WaitResponse = client.post("/api/v1/wait", &request).await?;
-        tell(&answer.instances, &mut told);
+        match progress.is_live() {
+            true => progress.show(progress::of_instances(&answer.instances)),
+            false => tell(&answer.instances, &mut told),
+        }
         let stuck = answer.settled && !answer.ok;
         stuck_since = stuck.then(|| stuck_since.unwrap_or_else(Instant::now));
         let given_up = stuck_since.is_some_and(|since| since.elapsed() >= Duration::from_secs(3));
         if answer.ok || given_up || left.is_zero() {
+            progress.end();
+            if progress.is_live() && !answer.ok {
+                // What is not well stays on the screen, with its reason.
+                tell(&answer.instances, &mut told);
+            }
             if format == Format::Json {
                 output::print(&(serde_json::to_string_pretty(&answer.instances)? + "\n"))?;
             }
@@ -230,11 +243,19 @@ fn tell(instances: &[InstanceView], told: &mut BTreeMap<(Name, Option<Name>), St
     }
 }
 
-fn show(format: Format, plan: &Plan) -> Result<(), Failure> {
+fn traced<'a>(client: &Client, plan: &'a Plan) -> Traced<'a, Plan> {
+    Traced {
+        result: plan,
+        trace: client.trace_id(),
+    }
+}
+
+/// `whole`: for programs.
+fn show(format: Format, plan: &Plan, whole: &impl Serialize) -> Result<(), Failure> {
     match format {
-        Format::Json => output::print(&(serde_json::to_string_pretty(plan)? + "\n")),
+        Format::Json => output::print(&(serde_json::to_string_pretty(whole)? + "\n")),
         Format::Yaml => {
-            let text = serde_saphyr::to_string(plan).map_err(|e| Failure::new(e.to_string()))?;
+            let text = serde_saphyr::to_string(whole).map_err(|e| Failure::new(e.to_string()))?;
             output::print(&text)
         }
         Format::Table | Format::Wide => output::print(&text(plan, format == Format::Wide)),

@@ -6,6 +6,8 @@ use crate::{
     http::{Page, ProblemDocument, VersionView},
     identity::{ServerTrust, client_config},
     manifest::Problems,
+    model::TraceContext,
+    trace,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -30,6 +32,8 @@ const MAX_ANSWER: usize = 256 << 20;
 pub(super) struct Client {
     target: Target,
     connection: Option<SendRequest<Full<Bytes>>>,
+    /// Of all its requests.
+    trace: TraceContext,
 }
 
 impl Client {
@@ -37,12 +41,31 @@ impl Client {
         Client {
             target,
             connection: None,
+            trace: trace::fresh(),
         }
+    }
+
+    /// Its requests are a part of this from now on.
+    pub(super) fn belong_to(&mut self, trace: TraceContext) {
+        self.trace = trace;
+    }
+
+    /// The trace of its requests, 32 hex digits.
+    pub(super) fn trace_id(&self) -> String {
+        self.trace.trace_id()
     }
 
     /// Another one for the same controller, with a connection of its own.
     pub(super) fn another(&self) -> Client {
-        Client::new(self.target.clone())
+        Client {
+            trace: self.trace,
+            ..Client::new(self.target.clone())
+        }
+    }
+
+    /// Address of the controller.
+    pub(super) fn url(&self) -> &str {
+        &self.target.url
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
@@ -180,6 +203,7 @@ impl Client {
             .method(method)
             .uri(path)
             .header(header::HOST, self.target.authority())
+            .header("traceparent", self.trace.to_string())
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.target.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -285,6 +309,10 @@ async fn body(response: Response<Incoming>) -> Result<Bytes, Failure> {
 
 async fn problem(response: Response<Incoming>) -> Failure {
     let status = response.status();
+    // By it the controller's log is found.
+    let trace = response.headers().get("traceresponse");
+    let trace: Option<TraceContext> = trace.and_then(|t| t.to_str().ok()?.parse().ok());
+    let trace = trace.filter(|_| status.is_server_error());
     let bytes = body(response).await.unwrap_or_default();
     let failure = match serde_json::from_slice::<ProblemDocument>(&bytes) {
         Ok(document) if document.problems.is_empty() => Failure::new(document.detail),
@@ -295,8 +323,10 @@ async fn problem(response: Response<Incoming>) -> Failure {
         )),
         Err(_) => Failure::new(format!("the controller answered {status}")),
     };
+    let shown = trace.map_or_else(String::new, |t| format!("\n(trace {})", t.trace_id()));
     Failure {
         refused: status.is_client_error(),
+        message: failure.message + &shown,
         ..failure
     }
 }

@@ -5,6 +5,7 @@ use super::{
     args::{CommandVerb, Format, ManyArgs, OrderArgs},
     client::Client,
     output,
+    traced::Traced,
 };
 use crate::{
     http::{CommandResponse, FleetCommandBegun, FleetCommandDone, FleetCommandRequest, NodeResult},
@@ -112,13 +113,20 @@ async fn send(
             );
             output::print(&line)?;
         }
-        format => output::one(format, &answer, |_| Vec::new())?,
+        format => output::one(format, &traced(client, &answer), |_| Vec::new())?,
     }
     Ok(if answer.ok {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn traced<'a, T>(client: &Client, result: &'a T) -> Traced<'a, T> {
+    Traced {
+        result,
+        trace: client.trace_id(),
+    }
 }
 
 /// How it went, for programs.
@@ -159,7 +167,7 @@ async fn send_many(
     match output::is_for_people(format) {
         true if report.nodes.is_empty() => {}
         true => output::list(format, &report.nodes, &HEAD, row)?,
-        false => output::one(format, &report, |_| Vec::new())?,
+        false => output::one(format, &traced(client, &report), |_| Vec::new())?,
     }
     match verdict(&report, done) {
         None => Ok(ExitCode::SUCCESS),

@@ -2,6 +2,7 @@
 
 use super::{Failure, args::Connection, client::Client, context, output};
 use crate::{
+    alert::AlertView,
     fleet::{NodeView, WorkloadView},
     http::RolloutView,
 };
@@ -44,6 +45,15 @@ pub(super) fn workloads() -> Vec<CompletionCandidate> {
     names(async |client: &mut Client| {
         let all: Vec<WorkloadView> = client.list("/api/v1/workloads").await?;
         Ok(all.into_iter().map(|w| w.name.to_string()).collect())
+    })
+}
+
+/// Alerts that fire, or are about to.
+pub(super) fn alerts() -> Vec<CompletionCandidate> {
+    names(async |client: &mut Client| {
+        let path = "/api/v1/alerts?state=firing,silenced,pending";
+        let all: Vec<AlertView> = client.list(path).await?;
+        Ok(all.into_iter().map(|a| a.id).collect())
     })
 }
 

@@ -1,6 +1,13 @@
 //! `node drain`: empties a node, and says what holds it up.
 
-use super::{Failure, args::DrainArgs, client::Client, node::post, output};
+use super::{
+    Failure,
+    args::DrainArgs,
+    client::Client,
+    node::post,
+    output,
+    progress::{self, Progress, or_interrupted},
+};
 use crate::{
     fleet::{Blocker, DrainView, NodeView},
     http::DrainRequest,
@@ -33,7 +40,17 @@ pub(super) async fn run(client: &mut Client, args: DrainArgs) -> Result<ExitCode
         eprintln!("{node} is being emptied; `fleetctl node show {node}` tells how far it is");
         return Ok(ExitCode::SUCCESS);
     }
+    let goes_on = format!(
+        "the drain goes on; `fleetctl node show {node}` tells how far it is, `fleetctl node drain {node}` waits again"
+    );
+    or_interrupted(wait(client, &args), &goes_on).await
+}
+
+/// Until it is empty.
+async fn wait(client: &mut Client, args: &DrainArgs) -> Result<ExitCode, Failure> {
+    let node = &args.node;
     let deadline = Instant::now() + Duration::from_millis(args.timeout);
+    let mut progress = Progress::begin();
     let mut last = String::new();
     let mut told = BTreeSet::new();
     let mut said = Instant::now();
@@ -44,32 +61,37 @@ pub(super) async fn run(client: &mut Client, args: DrainArgs) -> Result<ExitCode
                 "somebody ended the drain of {node} before it was empty"
             )));
         };
-        let text = progress(&drain);
+        let text = standing(&drain);
+        if progress.is_live() {
+            progress.show(drawn(&drain, node.as_str()));
+        }
         let mut lines = Vec::new();
         if told.is_empty() {
             lines.extend(stays(&drain.staying));
         }
         lines.extend(drain.blocked.iter().map(line));
         // What changes by itself is said only where it takes long.
-        let again = said.elapsed() >= SAY_AGAIN;
+        let again = said.elapsed() >= SAY_AGAIN && !progress.is_live();
         if again {
             lines.extend(drain.under_way.iter().map(line));
         }
-        if text != last || again {
+        if (text != last || again) && !progress.is_live() {
             eprintln!("{node}: {text}");
             last = text;
             said = Instant::now();
         }
         for line in lines {
             if again || !told.contains(&line) {
-                eprintln!("{node}: {line}");
+                if !progress.is_live() {
+                    eprintln!("{node}: {line}");
+                }
                 told.insert(line);
             }
         }
         if drain.left == 0 {
-            eprintln!(
+            progress.say(&format!(
                 "{node} is empty and takes nothing new until `fleetctl node uncordon {node}`"
-            );
+            ));
             return Ok(ExitCode::SUCCESS);
         }
         if Instant::now() >= deadline || is_hopeless(&drain) {
@@ -79,7 +101,18 @@ pub(super) async fn run(client: &mut Client, args: DrainArgs) -> Result<ExitCode
     }
 }
 
-fn progress(drain: &DrainView) -> String {
+/// The block on a terminal.
+fn drawn(drain: &DrainView, node: &str) -> Vec<String> {
+    let total = drain.total.max(drain.left);
+    let bar = progress::bar(total - drain.left, total);
+    let mut lines = vec![format!("{node}  {bar} {}", standing(drain))];
+    let waits = drain.blocked.iter().chain(&drain.under_way);
+    lines.extend(waits.map(|b| format!("  {}", line(b))));
+    lines.extend(stays(&drain.staying).map(|text| format!("  {text}")));
+    lines
+}
+
+fn standing(drain: &DrainView) -> String {
     let gone = drain.total.saturating_sub(drain.left);
     let mut text = format!("{gone} of {} gone", drain.total.max(drain.left));
     if drain.moving > 0 {
@@ -139,7 +172,7 @@ pub(super) fn summary(drain: &DrainView) -> String {
     let since = output::ago(drain.since_ms);
     let mut lines = vec![match drain.left {
         0 => format!("it is empty, for {since}"),
-        _ => format!("{}, for {since}", progress(drain)),
+        _ => format!("{}, for {since}", standing(drain)),
     }];
     lines.extend(drain.blocked.iter().chain(&drain.under_way).map(line));
     lines.extend(stays(&drain.staying));
@@ -203,7 +236,7 @@ mod tests {
     #[test]
     fn whoever_waited_in_vain_is_told_what_holds_it_up() {
         let drain = half_way();
-        assert_eq!(progress(&drain), "1 of 3 gone, 1 on their way, 1 held up");
+        assert_eq!(standing(&drain), "1 of 3 gone, 1 on their way, 1 held up");
         let said = late("pi-1", &drain);
         for word in [
             "pi-1",

@@ -7,6 +7,7 @@ use super::{
     Failure,
     client::Client,
     output,
+    progress::{self, Progress},
     rollout::{line, named, verdict_text},
 };
 use crate::{
@@ -158,6 +159,7 @@ pub(super) async fn follow(
     let mut replaced: BTreeSet<Name> = BTreeSet::new();
     // The same version again, with other settings around it, is looked at once.
     let mut looked: BTreeMap<Name, u64> = BTreeMap::new();
+    let mut progress = Progress::begin();
     loop {
         let all: Vec<RolloutView> = client.list("/api/v1/rollouts").await?;
         let concerned = |r: &RolloutView| workloads.contains(&r.workload) && before.concerns(r);
@@ -176,7 +178,7 @@ pub(super) async fn follow(
             {
                 looked.insert(name.clone(), to);
                 if let Some(text) = replaced_by(client, name, *asked).await? {
-                    eprintln!("{text}");
+                    progress.say(&text);
                     replaced.insert(name.clone());
                 }
             }
@@ -185,20 +187,24 @@ pub(super) async fn follow(
         for view in &ours {
             let text = line(view);
             if told.get(&view.workload) != Some(&text) {
-                eprintln!("{text}");
+                // On a terminal the block tells what goes on, and only ends stay.
+                if !progress.is_live() || rests(view) {
+                    progress.say(&text);
+                }
                 if let Some(verdict) = view.rollout.verdict.as_ref().filter(|_| rests(view)) {
                     eprint!("{}", verdict_text(view, verdict));
                 }
                 told.insert(view.workload.clone(), text);
             }
         }
+        progress.show(progress::of_rollouts(ours.iter().filter(|r| !rests(r))));
         let left = deadline.saturating_duration_since(Instant::now());
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let until = clock::unix_ms().saturating_add(left_ms);
         let idle: Vec<String> = ours.iter().filter_map(|v| idles(v, until)).collect();
         let over = |view: &RolloutView| rests(view) || idles(view, until).is_some();
         if ours.iter().all(over) {
-            idle.iter().for_each(|text| eprintln!("{text}"));
+            idle.iter().for_each(|text| progress.say(text));
             return Ok(Followed {
                 ended: ours,
                 timed_out: false,
@@ -208,10 +214,10 @@ pub(super) async fn follow(
         if left.is_zero() {
             let open = ours.iter().filter(|r| !rests(r));
             let names: Vec<&str> = open.map(|r| r.workload.as_str()).collect();
-            eprintln!(
+            progress.say(&format!(
                 "not over in time: the rollout of {} goes on (`fleetctl rollout ls`)",
                 names.join(", ")
-            );
+            ));
             return Ok(Followed {
                 ended: ours,
                 timed_out: true,
@@ -223,7 +229,7 @@ pub(super) async fn follow(
 }
 
 /// It goes no further, unless a person makes it.
-fn rests(view: &RolloutView) -> bool {
+pub(super) fn rests(view: &RolloutView) -> bool {
     !view.active || (view.rollout.paused && view.rollout.verdict.is_some())
 }
 

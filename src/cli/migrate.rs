@@ -6,6 +6,7 @@ use super::{
     client::Client,
     drain::SAY_AGAIN,
     output,
+    progress::{Progress, or_interrupted},
 };
 use crate::{
     fleet::InstanceView,
@@ -43,14 +44,27 @@ pub(super) async fn run(client: &mut Client, verb: InstanceVerb) -> Result<ExitC
     if !wait {
         return Ok(ExitCode::SUCCESS);
     }
-    let deadline = Instant::now() + Duration::from_millis(timeout);
+    let goes_on = "the move goes on; `fleetctl ps -w` watches it";
+    or_interrupted(arrive(client, &workload, &from, &to, timeout), goes_on).await
+}
+
+/// Until it runs there, and only there.
+async fn arrive(
+    client: &mut Client,
+    workload: &Name,
+    from: &Name,
+    to: &Name,
+    timeout_ms: u64,
+) -> Result<ExitCode, Failure> {
+    let deadline = Instant::now() + Duration::from_millis(timeout_ms);
     let mut said = Instant::now();
+    let mut progress = Progress::begin();
     loop {
         let mut all: Vec<InstanceView> = client.get("/api/v1/instances").await?;
-        all.retain(|i| i.workload == workload);
-        match standing(&all, &from, &to) {
+        all.retain(|i| i.workload == *workload);
+        match standing(&all, from, to) {
             Standing::Done => {
-                eprintln!("{workload} runs on {to}, and on {from} no more");
+                progress.say(&format!("{workload} runs on {to}, and on {from} no more"));
                 return Ok(ExitCode::SUCCESS);
             }
             Standing::Undone => {
@@ -60,7 +74,8 @@ pub(super) async fn run(client: &mut Client, verb: InstanceVerb) -> Result<ExitC
                 )));
             }
             Standing::UnderWay(how) if Instant::now() < deadline => {
-                if said.elapsed() >= SAY_AGAIN {
+                progress.show(vec![format!("{workload}  {from} → {to} · {how}")]);
+                if said.elapsed() >= SAY_AGAIN && !progress.is_live() {
                     eprintln!("{workload}: {}", output::visible(&how));
                     said = Instant::now();
                 }

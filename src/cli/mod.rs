@@ -6,8 +6,10 @@
 //! (and, for `plan`: 0 nothing to change, 1 changes, 2 error).
 
 mod adopt;
+mod alerts;
 mod apply;
 mod args;
+mod audit;
 mod check;
 mod client;
 mod cluster;
@@ -26,6 +28,7 @@ mod migrate;
 mod node;
 mod node_config;
 mod output;
+mod progress;
 mod ps;
 mod rebalance;
 mod role;
@@ -34,6 +37,8 @@ mod run;
 mod simulate;
 mod terminal;
 mod token;
+mod top;
+mod traced;
 mod validate;
 mod versions;
 mod when;
@@ -134,13 +139,18 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             output::print(&format!("fleetctl   {}\n", crate::VERSION))?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Audit(args) if args.file().is_some() => audit::offline(&args),
         other => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
             runtime.block_on(async {
-                let client = client::Client::new(context::resolve(&connection)?);
-                operate(client, other).await
+                let mut client = client::Client::new(context::resolve(&connection)?);
+                let invocation = traced::Invocation::begin(&other);
+                client.belong_to(invocation.context());
+                let outcome = operate(client, other).await;
+                invocation.end(&outcome).await;
+                outcome
             })
         }
     }
@@ -155,6 +165,7 @@ async fn operate(mut client: client::Client, verb: Verb) -> Result<ExitCode, Fai
         Verb::Instance(verb) => return migrate::run(&mut client, verb).await,
         Verb::Rebalance(args) => return rebalance::run(&mut client, args).await,
         Verb::Command(verb) => return command::run(&mut client, verb).await,
+        Verb::Top(args) => return top::run(&mut client, args).await,
         Verb::Rm(args) => apply::rm(&mut client, args).await,
         Verb::Adopt(args) => adopt::run(&mut client, args).await,
         Verb::Ps(args) => ps::run(&mut client, args).await,
@@ -164,8 +175,9 @@ async fn operate(mut client: client::Client, verb: Verb) -> Result<ExitCode, Fai
         Verb::Versions(args) => versions::run(&mut client, args).await,
         Verb::Cluster(verb) => cluster::run(&mut client, verb).await,
         Verb::Token(verb) => token::run(&mut client, verb).await,
+        Verb::Alerts(args) => alerts::run(&mut client, args).await,
         Verb::Events(args) => events::run(&mut client, args).await,
-        Verb::Audit(args) => events::audit(&mut client, args).await,
+        Verb::Audit(args) => audit::run(&mut client, args).await,
         Verb::Version => client.version().await,
         _ => Ok(()),
     };

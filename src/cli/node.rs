@@ -9,7 +9,7 @@ use super::{
 use crate::{
     fleet::{Approval, NodeView, Reading, Reserved},
     http::LabelChange,
-    model::Metric,
+    model::{Metric, Presence},
 };
 use hyper::Method;
 use std::{collections::BTreeMap, process::ExitCode};
@@ -151,6 +151,14 @@ async fn ls(client: &mut Client, args: ListArgs) -> Result<(), Failure> {
     .await
 }
 
+/// `2/3`; `?/3` where it cannot be heard.
+fn running(n: &NodeView) -> String {
+    match n.state {
+        Presence::Online => format!("{}/{}", n.running, n.instances),
+        _ => format!("?/{}", n.instances),
+    }
+}
+
 fn row(n: &NodeView, wide: bool) -> Vec<String> {
     let percent = |v: Option<f32>| v.map_or("-".into(), |v| format!("{v:.0}%"));
     let facts = n.facts.as_ref();
@@ -158,7 +166,7 @@ fn row(n: &NodeView, wide: bool) -> Vec<String> {
         n.name.to_string(),
         state(n),
         output::ago(n.since_ms),
-        format!("{}/{}", n.running, n.instances),
+        running(n),
         facts.map_or("-".into(), |f| f.arch.clone()),
         engines(n),
         percent(n.heartbeat.as_ref().map(|h| h.cpu)),
@@ -263,7 +271,10 @@ fn fields(n: &NodeView) -> Vec<(&'static str, String)> {
         ("labels", labels(&n.labels)),
         (
             "instances",
-            format!("{} running of {}", n.running, n.instances),
+            match n.state {
+                Presence::Online => format!("{} running of {}", n.running, n.instances),
+                _ => format!("{}; whether they run is not known", n.instances),
+            },
         ),
         (
             "generation",
@@ -356,6 +367,7 @@ fn value_text(metric: Metric, name: &str, value: f64) -> String {
             | "received"
             | "sent"
             | "memory"
+            | "rss_bytes"
     );
     let percent = matches!(last, "percent" | "swap_percent" | "cpu");
     match metric {
@@ -402,6 +414,7 @@ mod tests {
             (Metric::Temperature, "cpu_thermal", 48.31, "48.3 °C"),
             (Metric::Instances, "web.cpu", 7.0, "7.0%"),
             (Metric::Load, "1m", 0.25, "0.25"),
+            (Metric::Agent, "rss_bytes", 2_048.0, "2.0 KiB"),
         ] {
             assert_eq!(value_text(metric, name, value), expected, "{name}");
         }

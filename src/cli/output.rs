@@ -88,7 +88,7 @@ pub(super) fn one<T: Serialize>(
 }
 
 /// Columns side by side, two spaces between them.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let safe: Vec<Vec<String>> = rows
         .iter()
         .map(|r| r.iter().map(|cell| visible(cell)).collect())

@@ -158,13 +158,22 @@ async fn serve_broker(config: BrokerConfig) -> Result<ExitCode, Failure> {
     for address in broker.addresses() {
         info!(%address, "broker listens");
     }
+    let broker = Arc::new(broker);
+    if let Some(address) = config.metrics_listen {
+        let bound = crate::http::serve_broker(address, broker.clone(), shutdown.clone()).await;
+        let address = bound.map_err(Failure::new)?;
+        info!(%address, "metrics are served");
+    }
     let access = topics.access();
     let mut look = tokio::time::interval(std::time::Duration::from_secs(1));
     let mut known = Vec::new();
     loop {
         tokio::select! {
             () = shutdown.wait() => {
-                broker.shutdown().await;
+                // What serves the metrics ends by itself, and then this is the only one.
+                if let Some(broker) = Arc::into_inner(broker) {
+                    broker.shutdown().await;
+                }
                 return Ok(ExitCode::SUCCESS);
             }
             death = broker.closed() => {

@@ -2,10 +2,12 @@
 
 use super::{
     Failure,
-    args::{RollbackArgs, RolloutVerb},
+    args::{Format, RollbackArgs, RolloutVerb},
     client::Client,
-    follow::{Before, follow},
-    output, ps,
+    follow::{Before, follow, rests},
+    output,
+    progress::{self, Progress, or_interrupted},
+    ps,
 };
 use crate::{
     fleet::{RolloutPhase, StepState, Verdict},
@@ -22,6 +24,8 @@ const HEAD: [&str; 13] = [
     "WORKLOAD", "PHASE", "FROM", "TO", "HEALTHY", "STARTED", "REASON", "CHANGING", "WAITING",
     "FAILED", "RETURNED", "REVISION", "BY",
 ];
+/// Between two looks at a rollout.
+const LOOK: Duration = Duration::from_millis(250);
 /// Names of nodes in a line.
 const NAMES: usize = 5;
 
@@ -40,7 +44,18 @@ pub(super) async fn run(client: &mut Client, verb: RolloutVerb) -> Result<ExitCo
             ps::watch(watch, show, client).await?;
             return Ok(ExitCode::SUCCESS);
         }
-        RolloutVerb::Show { workload, output } => {
+        RolloutVerb::Show {
+            workload,
+            watch: true,
+            output,
+        } => {
+            let goes_on =
+                format!("the rollout goes on; `fleetctl rollout show -w {workload}` watches it");
+            return or_interrupted(watch(client, &workload, output.output), &goes_on).await;
+        }
+        RolloutVerb::Show {
+            workload, output, ..
+        } => {
             let view = look(client, &workload).await?;
             output::one(output.output, &view, fields)?;
             return Ok(ExitCode::SUCCESS);
@@ -59,6 +74,30 @@ pub(super) async fn run(client: &mut Client, verb: RolloutVerb) -> Result<ExitCo
         output::one(format, &view, fields)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Until it is over, or goes no further unless a person makes it; then how it stands.
+async fn watch(client: &mut Client, workload: &Name, format: Format) -> Result<ExitCode, Failure> {
+    let mut progress = Progress::begin();
+    let mut told = String::new();
+    loop {
+        let view = look(client, workload).await?;
+        if rests(&view) {
+            progress.end();
+            output::one(format, &view, fields)?;
+            return Ok(match view.rollout.phase {
+                RolloutPhase::Succeeded => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
+            });
+        }
+        let text = line(&view);
+        if text != told && !progress.is_live() {
+            eprintln!("{text}");
+        }
+        told = text;
+        progress.show(progress::of_rollouts([&view].into_iter()));
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn look(client: &mut Client, workload: &Name) -> Result<RolloutView, Failure> {
@@ -93,16 +132,20 @@ pub(super) async fn rollback(client: &mut Client, args: RollbackArgs) -> Result<
     let deadline = Instant::now() + Duration::from_millis(timeout);
     let asked = [(workload.clone(), done.revision)].into();
     let workloads = std::slice::from_ref(&workload);
-    let ended = follow(client, &before, &asked, workloads, deadline).await?;
-    let left = deadline.saturating_duration_since(Instant::now());
-    let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-    let well = ended.back()
-        && super::apply::wait(client, vec![workload], left, super::args::Format::Table).await?;
-    Ok(if well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let waits = async {
+        let ended = follow(client, &before, &asked, workloads, deadline).await?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let back = vec![workload.clone()];
+        let well = ended.back() && super::apply::wait(client, back, left, Format::Table).await?;
+        Ok(match well {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        })
+    };
+    let goes_on =
+        format!("the change stays applied; `fleetctl rollout show -w {workload}` watches it");
+    or_interrupted(waits, &goes_on).await
 }
 
 /// How a rollout stands, in one line.

@@ -4,6 +4,7 @@ use super::{
     Role, Surroundings,
     common::{Common, CommonOverrides, parse_path},
     join::{JoinSource, JoinToken},
+    otlp::{Otlp, OtlpOverrides},
     parse_name, role_table,
     settings::{COMMAND_LINE, Settings},
 };
@@ -58,6 +59,8 @@ pub struct AgentConfig {
     pub standalone: Option<PathBuf>,
     /// `local_socket`: where `fleetctl --local` reaches the agent; `None` is `off`.
     pub local_socket: Option<PathBuf>,
+    /// `otlp_endpoint`, `otlp_headers_file`: where spans are sent.
+    pub otlp: Otlp,
 }
 
 /// A Unix socket, or that it is not to be used.
@@ -185,6 +188,8 @@ pub struct AgentOverrides {
         value_parser = EngineSocket::parse
     )]
     pub local_socket: Option<EngineSocket>,
+    #[command(flatten)]
+    pub otlp: OtlpOverrides,
 }
 
 impl AgentConfig {
@@ -245,6 +250,7 @@ impl AgentConfig {
         let dir = s.parsed("dir", given.dir, parse_path);
         check_standalone(s, alone, dir.is_some(), joins);
         let local_socket = s.parsed("local_socket", given.local_socket, EngineSocket::parse);
+        let otlp = Otlp::read(s, given.otlp, around);
         settings.finish();
         let default_socket = || EngineSocket::At(Self::socket_in(&common.data_dir));
         Some(AgentConfig {
@@ -266,6 +272,7 @@ impl AgentConfig {
             parallel_pulls,
             reconnect_max_ms,
             processes,
+            otlp,
         })
     }
 
@@ -280,6 +287,7 @@ impl AgentConfig {
         data_dir: PathBuf,
         name: Name,
         join: JoinSource,
+        otlp: Otlp,
         around: &Surroundings,
     ) -> AgentConfig {
         AgentConfig {
@@ -295,6 +303,7 @@ impl AgentConfig {
             parallel_pulls: 1,
             reconnect_max_ms: 5_000,
             processes: true,
+            otlp,
         }
     }
 
@@ -337,6 +346,7 @@ impl AgentConfig {
         line(t, "standalone", self.standalone.is_some().to_string());
         line(t, "dir", path(&self.standalone, ""));
         line(t, "local_socket", path(&self.local_socket, "off"));
+        self.otlp.render(t);
         text
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Role, Surroundings,
     common::{Common, CommonOverrides, parse_topic_prefix},
-    listen::Listen,
+    listen::{Listen, parse_metrics_listen},
     read_listen, role_table,
     settings::Settings,
 };
@@ -14,6 +14,7 @@ use crate::manifest::{
     table::Table,
 };
 use clap::builder::BoolishValueParser;
+use std::net::SocketAddr;
 
 /// Largest MQTT packet where nothing is written: 1 MiB.
 const DEFAULT_MAX_PACKET: u64 = 1 << 20;
@@ -36,6 +37,8 @@ pub struct BrokerConfig {
     pub max_packet: u64,
     /// `topic_prefix`: before every topic of the fleet; may be empty.
     pub topic_prefix: String,
+    /// `metrics_listen`: loopback address of `/metrics`; none: not served.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 // Not a doc comment: it would become the description of the command.
@@ -79,6 +82,14 @@ pub struct BrokerOverrides {
         value_parser = parse_topic_prefix
     )]
     pub topic_prefix: Option<String>,
+    /// Loopback address to serve /metrics on, plain HTTP
+    #[arg(
+        long,
+        env = "FLEETCTL_METRICS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        value_parser = parse_metrics_listen
+    )]
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl BrokerConfig {
@@ -131,6 +142,7 @@ impl BrokerConfig {
         let topic_prefix = s
             .parsed_or_empty("topic_prefix", given.topic_prefix, parse_topic_prefix)
             .unwrap_or_else(|| super::DEFAULT_TOPIC_PREFIX.to_owned());
+        let metrics_listen = s.parsed("metrics_listen", given.metrics_listen, parse_metrics_listen);
         settings.finish();
         BrokerConfig {
             common,
@@ -139,6 +151,7 @@ impl BrokerConfig {
             max_connections,
             max_packet,
             topic_prefix,
+            metrics_listen,
         }
     }
 
@@ -153,6 +166,8 @@ impl BrokerConfig {
         line(t, "max_connections", self.max_connections.to_string());
         line(t, "max_packet", quote(&bytes_text(self.max_packet)));
         line(t, "topic_prefix", quote(&self.topic_prefix));
+        let metrics = self.metrics_listen.map(|a| a.to_string());
+        line(t, "metrics_listen", quote(&metrics.unwrap_or_default()));
         text
     }
 }

@@ -1,9 +1,10 @@
 //! `[controller]`.
 
 use super::{
-    Role, Surroundings,
+    AlertsConfig, Role, Surroundings, alerts,
     common::{Common, CommonOverrides, parse_path, parse_topic_prefix},
     listen::{Listen, parse_advertised, parse_broker},
+    otlp::{Otlp, OtlpOverrides},
     read_listen, rebalance, role_table,
     settings::Settings,
     telemetry,
@@ -65,10 +66,14 @@ pub struct ControllerConfig {
     pub start_grace_ms: u64,
     /// `command_timeout`: how long a command waits for its result, milliseconds.
     pub command_timeout_ms: u64,
+    /// `otlp_endpoint`, `otlp_headers_file`: where spans are sent.
+    pub otlp: Otlp,
     /// A directory whose files are served in place of the embedded dashboard; only by a flag.
     pub dashboard_dir: Option<PathBuf>,
     /// `[controller.rebalance]`: rebalancing by itself.
     pub rebalance: Option<AutoRebalance>,
+    /// `[controller.alerts]`: what is looked for, and who is told.
+    pub alerts: AlertsConfig,
     /// `[controller.telemetry.<metric>]`: what nodes measure and publish.
     pub telemetry: BTreeMap<Metric, MetricConfig>,
     /// `[controller.log_shipping]`: whether nodes publish what their instances write.
@@ -207,6 +212,8 @@ pub struct ControllerOverrides {
         value_parser = parse_duration_ms
     )]
     pub command_timeout: Option<u64>,
+    #[command(flatten)]
+    pub otlp: OtlpOverrides,
     /// Serve the dashboard from this directory, to work on it
     #[arg(
         long,
@@ -301,8 +308,10 @@ impl ControllerConfig {
                 10 * SECOND,
                 SECOND..=60 * MINUTE,
             ),
+            otlp: Otlp::read(s, given.otlp, around),
             dashboard_dir: given.dashboard_dir,
             rebalance: rebalance::read(s.table("rebalance")),
+            alerts: alerts::read(s.table("alerts")),
             telemetry: telemetry::read_metrics(s.table("telemetry")),
             log_shipping: telemetry::read_shipping(s.table("log_shipping")),
         };
@@ -386,8 +395,10 @@ impl ControllerConfig {
         line(t, "lost_after", duration(self.lost_after_ms));
         line(t, "start_grace", duration(self.start_grace_ms));
         line(t, "command_timeout", duration(self.command_timeout_ms));
+        self.otlp.render(t);
         rebalance::render(self.rebalance.as_ref(), t);
         telemetry::render(&self.telemetry, &self.log_shipping, t);
+        alerts::render(&self.alerts, t);
         text
     }
 

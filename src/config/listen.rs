@@ -86,6 +86,27 @@ impl Listen {
     }
 }
 
+/// A loopback address to give metrics away on, without a token.
+///
+/// # Errors
+/// No such address, or one that others can reach.
+pub fn parse_metrics_listen(text: &str) -> Result<SocketAddr, Flaw> {
+    let bare = text.strip_prefix("http://").unwrap_or(text);
+    let address = socket_address(bare).ok_or_else(|| {
+        Flaw::new(format!("`{}` is not an address to listen on", shown(text)))
+            .hint("write a loopback address and a port, as in \"127.0.0.1:9464\"")
+    })?;
+    if !address.ip().is_loopback() {
+        let flaw = Flaw::new(format!(
+            "metrics on {address} could be read by anybody in the network: nothing asks for a token there"
+        ));
+        return Err(flaw.hint(
+            "listen on a loopback address; a proxy may pass it on, with TLS and a password",
+        ));
+    }
+    Ok(address)
+}
+
 /// An IP address with a port, or `localhost` with one.
 fn socket_address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {

@@ -10,23 +10,28 @@
 //! key.
 
 mod agent;
+mod alerts;
 mod broker;
 mod common;
 mod controller;
 mod join;
 mod listen;
+mod otlp;
 mod rebalance;
+mod receivers;
 mod settings;
 mod telemetry;
 #[cfg(test)]
 mod tests;
 
 pub use agent::{AgentConfig, AgentOverrides, DEFAULT_RECONNECT_MAX_MS, EngineSocket, parse_label};
+pub use alerts::AlertsConfig;
 pub use broker::{BrokerConfig, BrokerOverrides};
 pub use common::{Common, CommonOverrides, LogFormat, parse_log, parse_topic_prefix};
 pub use controller::{ControllerConfig, ControllerOverrides};
 pub use join::{JoinSource, JoinToken};
 pub use listen::{Listen, parse_advertised, parse_broker};
+pub use otlp::{Otlp, OtlpOverrides};
 
 use crate::{
     manifest::{Flaw, Problems, Source, report::walk, table::Table},
@@ -83,6 +88,8 @@ pub struct Surroundings {
     pub runtime_dir: Option<PathBuf>,
     /// The machine's own name.
     pub host_name: String,
+    /// `$OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Surroundings {
@@ -103,6 +110,7 @@ impl Surroundings {
                 .nodename()
                 .to_string_lossy()
                 .into_owned(),
+            otlp_endpoint: env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok(),
         }
     }
 

@@ -151,7 +151,11 @@ fn what_is_rendered_is_read_again() {
     assert_eq!(config.docker_socket, None);
     assert_eq!(config.labels["line"], "2");
     assert_eq!(agent(&config.render()).unwrap(), config);
-    let config = broker("[broker]\nmax_packet = '2MiB'\nallow_anonymous = true\n").unwrap();
+    let config = broker(
+        "[broker]\nmax_packet = '2MiB'\nallow_anonymous = true\n\
+         metrics_listen = 'localhost:9464'\n",
+    )
+    .unwrap();
     assert_eq!(broker(&config.render()).unwrap(), config);
 }
 
@@ -258,6 +262,10 @@ fn problems_have_their_place() {
         (
             "[broker]\nmax_packet = 1\n",
             "2:14 `max_packet` must be from 16KiB to 256MiB",
+        ),
+        (
+            "[broker]\nmetrics_listen = '0.0.0.0:9464'\n",
+            "2:18 metrics on 0.0.0.0:9464 could be read by anybody",
         ),
     ] {
         let found = whole(check(&Source::new("f.toml", text), &around()).unwrap_err());

@@ -3,7 +3,7 @@
 use super::Seq;
 use crate::model::{
     Assignment, CommandOutcome, CommandSpec, EngineFact, LogLine, LogStream, Name, NodeConfig,
-    NodeFacts, ObservedInstance, UnixMs, Unmanaged,
+    NodeFacts, ObservedInstance, TraceContext, UnixMs, Unmanaged,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -139,6 +139,13 @@ pub struct CommandBody {
     pub id: String,
     /// What to do.
     pub order: CommandSpec,
+    /// The request by which a person ordered it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::model::trace::lenient"
+    )]
+    pub trace: Option<TraceContext>,
 }
 
 /// `result/{node}`.

@@ -142,8 +142,9 @@
 //! `cfg` names the metrics ([`crate::model::Metric`]) that are on, each with its interval and the
 //! change below which it is left out; every tenth is sent anyway. One message is one measurement:
 //! `at`, and `values` by name, as in `total` and `core.0` of `cpu`, `eth0.received` of `network`,
-//! `web.memory` of `instances`. QoS 0: one that is lost is not repeated. A metric that a machine does
-//! not have is not sent.
+//! `web.memory` of `instances`, `rss_bytes` of `agent`. QoS 0: one that is lost is not repeated. A
+//! metric that a machine does not have is not sent; a reader passes over one that it does not know,
+//! and `cfg` names `agent` only to agents whose `features` are 4 or more.
 
 mod envelope;
 #[cfg(test)]

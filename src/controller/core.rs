@@ -5,9 +5,9 @@ use super::{
     time::EntryClock,
 };
 use crate::{
-    fleet::{Change, Effect, Entry, Fleet, Presence, PresenceSettings, Refusal},
-    journal::Journal,
-    model::Name,
+    fleet::{Actor, Change, Effect, Entry, Fleet, Presence, PresenceSettings, Refusal},
+    journal::{Journal, JournalError, Recorded},
+    model::{Name, TraceContext},
     support::clock,
 };
 use std::{
@@ -26,6 +26,8 @@ const RETRY_MS: u64 = 2_000;
 const DEADLINE_STEP_MS: u64 = 20;
 /// Between two looks at whether everybody was heard since the start.
 const GRACE_STEP_MS: u64 = 500;
+/// Spans of one batch's assignments: of a change of ten thousand nodes the first tell enough.
+const MAX_SPANS: usize = 64;
 /// Entries after which a snapshot is taken.
 const SNAPSHOT_EVERY: u64 = 5_000;
 
@@ -150,23 +152,27 @@ impl Core<'_> {
             .fleet
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<Recorded> = Vec::new();
         // As they were said, what the journal keeps in another form.
         let mut told: Vec<Change> = Vec::new();
-        let mut effects: Vec<Effect> = Vec::new();
+        // With the request of the person behind each.
+        let mut effects: Vec<(Option<TraceContext>, Effect)> = Vec::new();
         let mut answers: Vec<Answer> = Vec::new();
-        let mut audits = Vec::new();
+        let mut readers = Vec::new();
         let (mut stop, mut connected) = (false, false);
         let (now, wall) = (self.now(), clock::unix_ms());
         let at_ms = self.time.tick(now, wall);
-        let mut apply = |fleet: &mut Fleet, by, change| -> Result<(), Refusal> {
+        let mut apply = |fleet: &mut Fleet, by: Option<Actor>, change| -> Result<(), Refusal> {
             let kept = fleet.kept_as(&change);
+            // For the audit trail, which is of people.
+            let changes = by.as_ref().and_then(|_| fleet.what_changes(&change));
             let mut entry = Entry { at_ms, by, change };
-            effects.extend(fleet.apply(&entry)?);
+            let request = entry.by.as_ref().and_then(|actor| actor.trace);
+            effects.extend(fleet.apply(&entry)?.into_iter().map(|e| (request, e)));
             if let Some(kept) = kept {
                 told.push(std::mem::replace(&mut entry.change, kept));
             }
-            entries.push(entry);
+            entries.push(Recorded { entry, changes });
             Ok(())
         };
         for change in std::mem::take(&mut self.unsaved).into_values() {
@@ -192,11 +198,7 @@ impl Core<'_> {
                         let _ = apply(&mut fleet, None, change);
                     }
                 }
-                Input::Audit {
-                    before,
-                    limit,
-                    answer,
-                } => audits.push((before, limit, answer)),
+                Input::Read(reader) => readers.push(reader),
                 Input::Connected => connected = true,
                 Input::Stop => stop = true,
             }
@@ -213,7 +215,7 @@ impl Core<'_> {
             }
         }
         if !entries.is_empty()
-            && let Err(failure) = self.journal.append(&entries)
+            && let Err(failure) = self.commit(&entries)
         {
             let message = failure.to_string();
             error!(
@@ -227,16 +229,18 @@ impl Core<'_> {
                 Err(error) => error!(%error, "journal cannot be read either"),
             }
             effects.clear();
-            let entries = entries.drain(..).filter(|e| e.by.is_none());
+            let entries = entries.drain(..).map(|r| r.entry);
+            let entries = entries.filter(|e| e.by.is_none());
             self.keep_unsaved(entries.map(|e| e.change).chain(told));
             for (_, result) in answers.iter_mut().filter(|(_, result)| result.is_ok()) {
                 *result = Err(AskError::NotDurable(message.clone()));
             }
         }
+        self.note_journal();
         let wants_snapshot = stop || self.journal.entries_since_snapshot() >= SNAPSHOT_EVERY;
         if wants_snapshot
             && self.journal.entries_since_snapshot() > 0
-            && let Err(error) = self.journal.snapshot(&fleet)
+            && let Err(error) = self.snapshot(&fleet)
         {
             warn!(%error, "no snapshot could be taken, the entries stay");
         }
@@ -255,8 +259,8 @@ impl Core<'_> {
         for (answer, result) in answers {
             let _ = answer.send(result);
         }
-        for (before, limit, answer) in audits {
-            let _ = answer.send(self.journal.audit(before, limit).map_err(|e| e.to_string()));
+        for read in readers {
+            read(&mut *self.journal);
         }
         if stop {
             info!("journal closed");
@@ -264,18 +268,43 @@ impl Core<'_> {
         stop
     }
 
+    /// Makes entries durable, and counts how long that took.
+    fn commit(&mut self, entries: &[Recorded]) -> Result<(), JournalError> {
+        let begun = Instant::now();
+        let kept = self.journal.append(entries);
+        let meter = &self.controller.meter;
+        meter.commit(entries.len(), kept.is_ok(), begun.elapsed());
+        let trouble = kept.as_ref().err().map(ToString::to_string);
+        self.controller.alerts.note_journal(trouble);
+        kept
+    }
+
+    fn snapshot(&mut self, fleet: &Fleet) -> Result<(), JournalError> {
+        self.journal.snapshot(fleet)?;
+        self.controller.meter.snapshot(clock::unix_ms());
+        self.note_journal();
+        Ok(())
+    }
+
+    fn note_journal(&self) {
+        let entries = self.journal.entries_since_snapshot();
+        self.controller.meter.set_since_snapshot(entries);
+    }
+
     /// What is durable may leave.
-    fn release(&mut self, effects: Vec<Effect>) {
+    fn release(&mut self, effects: Vec<(Option<TraceContext>, Effect)>) {
         let c = self.controller;
         let fleet = c.fleet();
         // Who speaks HTTP fetches what is for it.
         let mqtt = |node: &Name| fleet.node(node.as_str()).is_none_or(|n| !n.http);
         // Several changes of one batch need one assignment only.
         let mut assigned = std::collections::BTreeSet::new();
-        for effect in effects {
+        for (request, effect) in effects {
             match effect {
                 Effect::PublishAssignment(node) => {
                     if mqtt(&node) && assigned.insert(node.clone()) {
+                        let shown = assigned.len() <= MAX_SPANS;
+                        let _span = c.sending(request.filter(|_| shown), &fleet, &node);
                         c.outbox.assignment(&fleet, &node);
                     }
                 }
@@ -290,7 +319,12 @@ impl Core<'_> {
                     c.live.forget(node.as_str());
                     self.presence.forget(&node);
                 }
-                Effect::SendCommand { id, node, order } => c.outbox.command(&id, &node, order),
+                Effect::SendCommand {
+                    id,
+                    node,
+                    order,
+                    trace,
+                } => c.outbox.command(&id, &node, order, trace),
                 Effect::Emit(event) => {
                     info!(event = event.event, message = event.message, "fleet");
                     c.events.publish(event);

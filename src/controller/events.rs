@@ -26,6 +26,8 @@ pub struct NumberedEvent {
 pub struct EventLog {
     kept: Mutex<(u64, VecDeque<NumberedEvent>)>,
     live: broadcast::Sender<NumberedEvent>,
+    /// Numbers begin above it.
+    begin: u64,
 }
 
 impl EventLog {
@@ -35,7 +37,14 @@ impl EventLog {
         EventLog {
             kept,
             live: broadcast::Sender::new(256),
+            begin: start_ms,
         }
+    }
+
+    /// How many there were since the start.
+    pub fn published(&self) -> u64 {
+        let guard = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.0.saturating_sub(self.begin)
     }
 
     /// Tells everybody.

@@ -47,6 +47,7 @@ pub(super) async fn first_token(
         token: "first start".into(),
         role: Role::Admin,
         from: "local".into(),
+        trace: None,
     };
     match controller.change(Some(by), change).await {
         Ok(()) | Err(AskError::Refused(Refusal::Unchanged)) => Ok(true),

@@ -138,7 +138,7 @@ impl History {
                 }
                 return;
             }
-            Metric::Throttling | Metric::Uptime | Metric::Instances => return,
+            Metric::Throttling | Metric::Uptime | Metric::Instances | Metric::Agent => return,
         };
         if let Some(value) = value {
             self.record(series, now.heard_ms, value, Between::Held, silence_ms);

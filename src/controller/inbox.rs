@@ -63,6 +63,7 @@ impl Inbox {
         if !parsed.kind.from_agent() {
             return Err("topic");
         }
+        self.controller.meter.receive(parsed.kind, payload.len());
         if payload.len() > parsed.kind.max_payload() {
             return Err("too_large");
         }

@@ -177,26 +177,39 @@ impl Live {
         self.read().get(node)?.config.clone()
     }
 
-    /// Calls `visit` with every value of the nodes that `wanted` picks, ordered; at most
-    /// `per_node` of each. Stops when `visit` says `false`.
-    pub fn each_value(
+    /// Calls `visit` with the last heartbeat of every node that had one, by name.
+    pub fn each_heartbeat(&self, mut visit: impl FnMut(&Name, &Heartbeat)) {
+        for (node, told) in self.read().iter() {
+            if let Some(heartbeat) = &told.heartbeat {
+                visit(node, heartbeat);
+            }
+        }
+    }
+
+    /// Calls `visit` with the last values of every metric of the nodes that `wanted` picks, by
+    /// name and metric. Stops when `visit` says `false`.
+    pub fn each_reading(
         &self,
         wanted: impl Fn(&Name) -> bool,
-        per_node: usize,
-        mut visit: impl FnMut(&Name, Metric, &str, f64) -> bool,
+        mut visit: impl FnMut(&Name, Metric, &BTreeMap<String, f64>) -> bool,
     ) {
         let all = self.read();
         for (node, told) in all.iter().filter(|(name, _)| wanted(name)) {
-            let values = told.telemetry.iter().flat_map(|(metric, reading)| {
-                reading
-                    .values
-                    .iter()
-                    .map(move |(name, v)| (*metric, name, *v))
-            });
-            for (metric, name, value) in values.take(per_node) {
-                if !visit(node, metric, name, value) {
+            for (metric, reading) in &told.telemetry {
+                if !visit(node, *metric, &reading.values) {
                     return;
                 }
+            }
+        }
+    }
+
+    /// Calls `visit` with one value of every node that measures it, by name, and when it was heard.
+    pub fn each_of(&self, metric: Metric, value: &str, mut visit: impl FnMut(&Name, f64, UnixMs)) {
+        for (node, told) in self.read().iter() {
+            if let Some(reading) = told.telemetry.get(&metric)
+                && let Some(number) = reading.values.get(value)
+            {
+                visit(node, *number, reading.heard_ms);
             }
         }
     }
@@ -320,24 +333,27 @@ mod tests {
     }
 
     #[test]
-    fn values_are_visited_up_to_the_bounds() {
+    fn readings_and_heartbeats_are_visited_in_order_until_somebody_has_enough() {
         let live = Live::default();
-        for node in ["a", "b", "c"] {
-            live.take_telemetry(&name(node), Metric::Cpu, values(3), 5);
+        for node in ["c", "a", "b"] {
             live.take_telemetry(&name(node), Metric::Load, values(3), 5);
+            live.take_telemetry(&name(node), Metric::Cpu, values(2), 5);
         }
-        let seen = |per_node: usize, most: usize| {
+        let seen = |most: usize| {
             let mut seen = Vec::new();
             let online = |n: &Name| n.as_str() != "b";
-            live.each_value(online, per_node, |node, metric, _, _| {
-                seen.push((node.to_string(), metric));
+            live.each_reading(online, |node, metric, values| {
+                seen.push((node.to_string(), metric, values.len()));
                 seen.len() < most
             });
             seen
         };
-        assert_eq!(seen(200, 1_000).len(), 12);
-        assert_eq!(seen(4, 1_000).len(), 8);
-        assert_eq!(seen(200, 5).len(), 5);
-        assert!(seen(200, 1_000).iter().all(|(node, _)| node != "b"));
+        let all = ["a", "c"].map(|n| [(n.into(), Metric::Cpu, 2), (n.into(), Metric::Load, 3)]);
+        assert_eq!(seen(10), all.concat());
+        assert_eq!(seen(1), all.concat()[..1]);
+        let mut beats = Vec::new();
+        live.take(&name("c"), &HeartbeatBody::default(), 9);
+        live.each_heartbeat(|node, h| beats.push((node.to_string(), h.heard_ms)));
+        assert_eq!(beats, [("c".to_owned(), 9)]);
     }
 }

@@ -51,6 +51,7 @@ pub(super) async fn local_agent(
             config.common.data_dir.join("agent"),
             name.clone(),
             JoinSource::Token(token),
+            config.otlp.clone(),
             &around,
         );
         match agent::run(agent, shutdown.clone()).await {

@@ -14,6 +14,7 @@
 //! Heartbeats, pings and log lines do not pass the journal: see [`live`], [`history`] and
 //! [`pending`]. Nodes that cannot speak MQTT come in over HTTP: see [`http_nodes`].
 
+mod alerts;
 mod core;
 mod events;
 mod first;
@@ -22,6 +23,7 @@ mod http_nodes;
 mod inbox;
 mod live;
 mod local;
+mod meter;
 mod outbox;
 mod pending;
 mod plain;
@@ -29,8 +31,11 @@ mod run;
 mod state;
 mod time;
 
+pub use alerts::AlertBoard;
 pub use events::{EventLog, NumberedEvent};
 pub use history::NodeHistory;
+pub use live::Live;
+pub use meter::{CommandEnd, Meter};
 pub use pending::{ExecNews, Pending, PendingError};
 pub use run::{ControllerError, run};
 pub(crate) use run::{broker_listeners, machine_names};

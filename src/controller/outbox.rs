@@ -6,7 +6,7 @@ use crate::{
     },
     fleet::{Approval, Fleet},
     identity::{SigningKey, credential},
-    model::{CommandSpec, Name},
+    model::{CommandKind, CommandSpec, Name, TraceContext},
     mqtt::{Outgoing, Publisher},
 };
 use serde::Serialize;
@@ -105,10 +105,14 @@ impl Outbox {
     }
 
     /// A one-off order.
-    pub fn command(&self, id: &str, node: &Name, order: CommandSpec) {
+    pub fn command(&self, id: &str, node: &Name, order: CommandSpec, trace: Option<TraceContext>) {
+        use CommandKind::{Exec, Input, Logs};
+        // What is only looked at, and what is typed, makes nothing that lasts.
+        let lasts = !matches!(order.command, Exec | Input | Logs);
         let body = CommandBody {
             id: id.to_owned(),
             order,
+            trace: trace.filter(|_| lasts),
         };
         self.send(Kind::Command, self.topics.of(Kind::Command, node), &body);
     }

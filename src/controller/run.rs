@@ -1,7 +1,7 @@
 //! Starting and stopping a controller.
 
 use super::{
-    EventLog, Pending, core,
+    AlertBoard, EventLog, Pending, alerts, core,
     first::first_token,
     inbox::Inbox,
     live::Live,
@@ -22,6 +22,7 @@ use crate::{
     model::Presence,
     mqtt::{self, Endpoint, Login, LoginSource, SessionEvent, SessionSettings},
     support::{Shutdown, clock},
+    trace,
 };
 use std::{
     net::{IpAddr, SocketAddr},
@@ -32,7 +33,7 @@ use std::{
 use tracing::{error, info, warn};
 
 /// Streams of events and log lines at once; fewer than connections, so that requests get through.
-const MAX_STREAMS: usize = 128;
+pub(super) const MAX_STREAMS: usize = 128;
 
 /// Why a controller cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ pub enum ControllerError {
     /// The external broker.
     #[error("the external broker cannot be used: {0}")]
     External(String),
+    /// The headers of its spans.
+    #[error(transparent)]
+    Headers(#[from] trace::HeadersError),
     /// No room for its thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -80,6 +84,14 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
     };
     let join = join_base(&config, &identity, broker.as_deref())?;
     let own_endpoint = own_endpoint(&config, broker.as_deref());
+    let (tracer, exporter) = trace::start(
+        config.otlp.endpoint.as_ref(),
+        config.otlp.headers_file.as_deref(),
+        trace::Resource {
+            service: "fleetctl-controller",
+            host: host_name(),
+        },
+    )?;
     let (inputs, queue) = flume::bounded(10_000);
     let outbox = Outbox::new(identity.key.clone(), topics.clone(), identity.start);
     let controller = Arc::new(Controller {
@@ -88,6 +100,7 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
         identity,
         live: Live::default(),
         events: EventLog::new(now),
+        alerts: AlertBoard::open(&config.alerts, dir),
         pending: Pending::default(),
         outbox,
         join,
@@ -97,6 +110,9 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
         auto_approve: config.auto_approve,
         connected: false.into(),
         refused: std::sync::Mutex::default(),
+        meter: super::Meter::default(),
+        requests: http::Requests::default(),
+        tracer,
         broker: std::sync::RwLock::new(broker.clone()),
         started_ms: now,
         data_dir: dir.clone(),
@@ -129,6 +145,8 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
             shutdown.clone(),
         ))
     });
+    let grace = Duration::from_millis(config.start_grace_ms);
+    let alerts = tokio::spawn(alerts::watch(controller.clone(), grace, shutdown.clone()));
     announce(&controller, served.urls(), dir, first_start).await;
 
     let died = async {
@@ -151,9 +169,13 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
         let _ = tokio::time::timeout(Duration::from_secs(5), local).await;
         hear_goodbyes(&controller).await;
     }
+    let _ = tokio::time::timeout(Duration::from_secs(5), alerts).await;
     let _ = controller.inputs.send_async(Input::Stop).await;
     let _ = tokio::task::spawn_blocking(move || core.join()).await;
     listening.abort();
+    if let Some(exporter) = exporter {
+        exporter.stop().await;
+    }
     result
 }
 
@@ -245,12 +267,14 @@ pub(crate) fn broker_listeners(
     Ok(listeners)
 }
 
+fn host_name() -> String {
+    let names = rustix::system::uname();
+    names.nodename().to_string_lossy().into_owned()
+}
+
 /// Names and addresses that this machine is reached by.
 pub(crate) fn machine_names() -> Vec<String> {
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
+    let host = host_name();
     let mut names = vec!["127.0.0.1".to_owned(), "::1".to_owned()];
     names.extend(agent::addresses());
     if host

@@ -1,12 +1,14 @@
 //! What the controller's parts share.
 
-use super::{EventLog, Pending, live::Live, outbox::Outbox};
+use super::{CommandEnd, EventLog, Meter, Pending, live::Live, outbox::Outbox};
 use crate::{
+    contract::Kind,
     fleet::{Actor, Change, Fleet, Refusal},
     identity::FleetIdentity,
-    journal::AuditLine,
-    model::{CommandKind, CommandOutcome, CommandSpec, Name},
+    journal::{AuditPage, Journal, JournalError, Trail},
+    model::{CommandKind, CommandOutcome, CommandSpec, Name, TraceContext},
     support::clock,
+    trace::{self, OpenSpan, SpanKind, Tracer},
 };
 use std::{
     path::PathBuf,
@@ -17,6 +19,9 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
+
+/// What is done with the journal on the thread that owns it.
+pub(super) type Reading = Box<dyn FnOnce(&mut dyn Journal) + Send>;
 
 /// Something for the core thread.
 pub enum Input {
@@ -33,15 +38,8 @@ pub enum Input {
     Told(Change),
     /// A node gave a sign of life.
     Heard(Name),
-    /// Somebody reads the audit trail.
-    Audit {
-        /// Lines before this one; 0: the newest.
-        before: u64,
-        /// How many.
-        limit: u32,
-        /// The lines.
-        answer: oneshot::Sender<Result<Vec<AuditLine>, String>>,
-    },
+    /// Somebody reads something of the journal: no more than a page.
+    Read(Reading),
     /// A connection to the broker stands: everything must be published again.
     Connected,
     /// Write a snapshot and end.
@@ -73,6 +71,8 @@ pub struct Controller {
     pub live: Live,
     /// What happened lately.
     pub events: EventLog,
+    /// What is wrong, and who is told.
+    pub alerts: super::AlertBoard,
     /// Commands under way.
     pub pending: Pending,
     /// Signs and sends.
@@ -91,6 +91,12 @@ pub struct Controller {
     pub connected: AtomicBool,
     /// Message refusals by kind, for `/metrics`.
     pub refused: std::sync::Mutex<crate::support::Counted>,
+    /// What it counts of its own work.
+    pub meter: Meter,
+    /// Where spans go.
+    pub tracer: Tracer,
+    /// Requests to its API.
+    pub requests: crate::http::Requests,
     /// Counters of the embedded broker.
     pub broker: RwLock<Option<Arc<crate::broker::Broker>>>,
     /// When it started, wall clock.
@@ -126,11 +132,44 @@ impl Controller {
         self.fleet.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Inputs that wait for the core thread.
+    pub fn waiting_inputs(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// How many may wait.
+    pub fn input_capacity(&self) -> Option<usize> {
+        self.inputs.capacity()
+    }
+
+    /// Streams that are open now.
+    pub fn open_streams(&self) -> usize {
+        super::run::MAX_STREAMS.saturating_sub(self.streams.available_permits())
+    }
+
     /// Makes a change; returns once it is durable and its effects are on their way.
     ///
     /// # Errors
     /// [`AskError`]; then nothing was changed.
     pub async fn change(&self, by: Option<Actor>, change: Change) -> Result<(), AskError> {
+        let request = by.as_ref().and_then(|actor| actor.trace);
+        let span = self
+            .tracer
+            .begin(request, SpanKind::Internal, "fleet.apply");
+        let span = span.map(|mut span| {
+            span.set("fleetctl.entry.kind", trace::variant(&change));
+            span
+        });
+        let changed = self.make(by, change).await;
+        if let (Some(mut span), Err(error)) = (span, &changed)
+            && *error != AskError::Refused(Refusal::Unchanged)
+        {
+            span.fail(&error.to_string());
+        }
+        changed
+    }
+
+    async fn make(&self, by: Option<Actor>, change: Change) -> Result<(), AskError> {
         let (answer, receiver) = oneshot::channel();
         let input = Input::Change { by, change, answer };
         self.inputs
@@ -140,18 +179,32 @@ impl Controller {
         receiver.await.map_err(|_| AskError::Busy)?
     }
 
-    /// The audit trail, newest first.
+    /// A page of the audit trail, newest first; as [`Journal::audit`].
     ///
     /// # Errors
     /// A sentence.
-    pub async fn audit(&self, before: u64, limit: u32) -> Result<Vec<AuditLine>, String> {
+    pub async fn audit(&self, before: u64, limit: u32) -> Result<AuditPage, String> {
+        self.read(move |journal| journal.audit(before, limit)).await
+    }
+
+    /// A page of the audit trail as it is kept, oldest first; as [`Journal::trail`].
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn trail(&self, after: u64, limit: u32) -> Result<Trail, String> {
+        self.read(move |journal| journal.trail(after, limit)).await
+    }
+
+    /// Who reads waits for what is being written, and the other way round.
+    async fn read<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&mut dyn Journal) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, String> {
         let (answer, receiver) = oneshot::channel();
         let busy = || AskError::Busy.to_string();
-        let input = Input::Audit {
-            before,
-            limit,
-            answer,
-        };
+        let input = Input::Read(Box::new(move |journal| {
+            let _ = answer.send(what(journal).map_err(|e| e.to_string()));
+        }));
         self.inputs.send_async(input).await.map_err(|_| busy())?;
         receiver.await.map_err(|_| busy())?
     }
@@ -166,6 +219,31 @@ impl Controller {
         node: &Name,
         order: CommandSpec,
     ) -> Result<CommandOutcome, AskError> {
+        let request = by.as_ref().and_then(|actor| actor.trace);
+        let span = self.tracer.begin(request, SpanKind::Client, "command");
+        let span = span.map(|mut span| {
+            span.set("fleetctl.command", order.command.as_str());
+            span.set("fleetctl.node", node.as_str());
+            span
+        });
+        let ended = self.send_and_wait(by, node, order).await;
+        if let Some(mut span) = span {
+            match &ended {
+                Ok(outcome) if outcome.ok => {}
+                Ok(outcome) => span.fail(outcome.message.as_deref().unwrap_or("it failed")),
+                Err(error) => span.fail(&error.to_string()),
+            }
+        }
+        ended
+    }
+
+    async fn send_and_wait(
+        &self,
+        by: Option<Actor>,
+        node: &Name,
+        order: CommandSpec,
+    ) -> Result<CommandOutcome, AskError> {
+        let request = by.as_ref().and_then(|actor| actor.trace);
         let known = self
             .fleet()
             .node(node.as_str())
@@ -178,11 +256,13 @@ impl Controller {
             .into());
         };
         if http {
+            self.meter.command(CommandEnd::Unsent);
             return Ok(CommandOutcome::failed(format!(
                 "{node} speaks HTTP and takes no commands; it does what its assignment says"
             )));
         }
         if presence == crate::model::Presence::Offline {
+            self.meter.command(CommandEnd::Unsent);
             let why = if reason.is_empty() {
                 "offline".to_owned()
             } else {
@@ -191,6 +271,7 @@ impl Controller {
             return Ok(CommandOutcome::failed(format!("{node} is offline ({why})")));
         }
         if !self.connected.load(Ordering::Relaxed) {
+            self.meter.command(CommandEnd::Unsent);
             let text = "the controller has no connection to its broker; nothing was sent";
             return Ok(CommandOutcome::failed(text));
         }
@@ -211,21 +292,51 @@ impl Controller {
             };
             if let Err(error) = self.change(by, change).await {
                 self.pending.forget(&id);
+                self.meter.command(CommandEnd::Refused);
                 return Err(error);
             }
         } else {
-            self.outbox.command(&id, node, order);
+            self.outbox.command(&id, node, order, request);
         }
         match tokio::time::timeout(patience, receiver).await {
-            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Ok(outcome)) => {
+                let end = match outcome.ok {
+                    true => CommandEnd::Done,
+                    false => CommandEnd::Failed,
+                };
+                self.meter.command(end);
+                Ok(outcome)
+            }
             _ => {
                 self.pending.forget(&id);
+                self.meter.command(CommandEnd::Unanswered);
                 let seconds = patience.as_secs_f32();
                 Ok(CommandOutcome::failed(format!(
                     "{node} did not answer within {seconds} s"
                 )))
             }
         }
+    }
+
+    /// The span of an assignment that is being sent.
+    pub(super) fn sending(
+        &self,
+        request: Option<TraceContext>,
+        fleet: &Fleet,
+        node: &Name,
+    ) -> Option<OpenSpan> {
+        let mut span = self
+            .tracer
+            .begin(request, SpanKind::Producer, "send assignment")?;
+        span.set("messaging.system", "mqtt");
+        span.set("messaging.operation.type", "send");
+        let topic = self.outbox.topics.of(Kind::Assignment, node);
+        span.set("messaging.destination.name", topic);
+        span.set("fleetctl.node", node.as_str());
+        if let Some(record) = fleet.node(node.as_str()) {
+            span.set("fleetctl.generation", record.generation);
+        }
+        Some(span)
     }
 
     /// How long a command may take: one that stops something, also the time that it has to end.

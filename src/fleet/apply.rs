@@ -4,9 +4,9 @@ use super::{
     Actor, Approval, Change, Effect, Entry, Fleet, NodeRecord, Refusal, WorkloadRecord,
     event::emit,
     report::Difference,
-    rollout::{Doer, News, check_windows, take_spec},
+    rollout::{Doer, News, Person, check_windows, take_spec},
 };
-use crate::model::{Assignment, Desired, Name, UnixMs, Workload};
+use crate::model::{Assignment, Desired, Name, TraceContext, UnixMs, Workload};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -22,6 +22,7 @@ impl Fleet {
     /// A [`Refusal`]; then nothing has changed, and the entry must not be journaled.
     pub fn apply(&mut self, entry: &Entry) -> Result<Vec<Effect>, Refusal> {
         let at = entry.at_ms;
+        let trace = entry.by.as_ref().and_then(|actor| actor.trace);
         let mut effects = match &entry.change {
             Change::Configured { node_config } => {
                 if self.node_config == *node_config {
@@ -95,7 +96,7 @@ impl Fleet {
             }
             Change::WorkloadsRemoved { workloads } => self.remove_workloads(workloads, at)?,
             Change::WorkloadDesired { workload, desired } => {
-                let mut effects = self.change_workload(workload, at, |record| {
+                let mut effects = self.change_workload(workload, trace, at, |record| {
                     if record.desired == *desired {
                         return None;
                     }
@@ -112,7 +113,7 @@ impl Fleet {
                 effects
             }
             Change::WorkloadRestarted { workload } => {
-                self.change_workload(workload, at, |record| {
+                self.change_workload(workload, trace, at, |record| {
                     record.restart_count += 1;
                     Some(("workload_restarted", format!("{workload} is restarted")))
                 })?
@@ -132,10 +133,10 @@ impl Fleet {
                 from,
                 to,
                 force,
-            } => self.migrate(workload, from, to.as_ref(), *force, at)?,
-            Change::Rebalanced { moves } => self.rebalance(moves, at)?,
+            } => self.migrate(workload, from, to.as_ref(), *force, trace, at)?,
+            Change::Rebalanced { moves } => self.rebalance(moves, trace, at)?,
             Change::RolloutOrdered { workload, order } => {
-                let by = entry.by.as_ref().map(|actor| actor.token.clone());
+                let by = Person::of(entry.by.as_ref());
                 self.order_rollout(workload, order, by, at)?
             }
             Change::TimePassed {} => self.time_passed(at)?,
@@ -151,8 +152,14 @@ impl Fleet {
                 node,
                 order,
                 deadline_ms,
-            } => self.issue_command(id, node, order, at, *deadline_ms)?,
+            } => self.issue_command(id, node, order, trace, at, *deadline_ms)?,
             Change::CommandFinished { id, outcome } => self.finish_command(id, outcome)?,
+            Change::AlertSilenced {
+                alert,
+                until_ms,
+                comment,
+            } => self.silence(alert, *until_ms, comment, entry.by.as_ref(), at)?,
+            Change::AlertUnsilenced { alert } => self.unsilence(alert, at)?,
         };
         effects.extend(self.look_after(&entry.change, at));
         effects.extend(self.advance_misplaced(at));
@@ -175,7 +182,7 @@ impl Fleet {
         Some(Assignment {
             generation: record.generation,
             instances: record.placed.iter().filter_map(assigned).collect(),
-            cfg: record.config.as_ref().unwrap_or(&self.node_config).clone(),
+            cfg: self.told_config(record),
         })
     }
 
@@ -270,9 +277,11 @@ impl Fleet {
                 rollout: None,
                 moves: BTreeMap::new(),
                 last_chosen: None,
+                trace: None,
+                traces: BTreeMap::new(),
             });
             let doer = Doer {
-                by: by.map(|actor| actor.token.clone()),
+                by: Person::of(by),
                 guarded: true,
             };
             let spec = Arc::new(workload.clone());
@@ -328,6 +337,7 @@ impl Fleet {
     fn change_workload(
         &mut self,
         name: &Name,
+        trace: Option<TraceContext>,
         at: UnixMs,
         change: impl FnOnce(&mut WorkloadRecord) -> Option<(&'static str, String)>,
     ) -> Result<Vec<Effect>, Refusal> {
@@ -336,6 +346,7 @@ impl Fleet {
             .get_mut(name)
             .ok_or_else(|| Refusal::no_workload(name))?;
         let (event, message) = change(record).ok_or(Refusal::Unchanged)?;
+        record.requested(trace);
         let touched = record.placed.clone();
         let mut effects = vec![emit(at, event, message).about_workload(name).effect()];
         effects.extend(self.reassign(&touched));

@@ -6,7 +6,7 @@ use crate::{
     identity::Role,
     model::{
         CommandOutcome, CommandSpec, Desired, EngineFact, Name, NodeConfig, NodeFacts,
-        ObservedInstance, Presence as NodePresence, UnixMs, Workload,
+        ObservedInstance, Presence as NodePresence, TraceContext, UnixMs, Workload, shown,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,10 @@ pub struct Actor {
     pub role: Role,
     /// Address that the request came from.
     pub from: String,
+    /// The request, as in its header `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub trace: Option<TraceContext>,
 }
 
 /// Something that changes a decision. Stored: variants and fields are only ever added, with
@@ -157,6 +161,16 @@ pub enum Change {
     },
     /// Its result, or that none came.
     CommandFinished { id: String, outcome: CommandOutcome },
+    /// Somebody does not want to be told of an alert (its id), or of all of a rule, a node or a
+    /// workload (`rule=…,node=…,workload=…`), until then.
+    AlertSilenced {
+        alert: String,
+        until_ms: UnixMs,
+        #[serde(default)]
+        comment: String,
+    },
+    /// Somebody wants to be told again.
+    AlertUnsilenced { alert: String },
 }
 
 /// What a token is for.
@@ -193,6 +207,8 @@ pub enum Effect {
         node: Name,
         /// What.
         order: CommandSpec,
+        /// By which request.
+        trace: Option<TraceContext>,
     },
     /// Tell who listens.
     Emit(FleetEvent),
@@ -360,6 +376,10 @@ impl Change {
                 None => format!("commanded {node} to {}", order.command.as_str()),
             },
             Change::CommandFinished { id, .. } => format!("command {id} finished"),
+            Change::AlertSilenced { alert, .. } => format!("silenced {}", shown(alert)),
+            Change::AlertUnsilenced { alert } => {
+                format!("took the silence of {} back", shown(alert))
+            }
         }
     }
 }

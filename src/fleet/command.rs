@@ -1,7 +1,7 @@
 //! Orders that change something: remembered over a restart, so that none stays "executing".
 
 use super::{Effect, Fleet, Refusal};
-use crate::model::{CommandOutcome, CommandSpec, Name, UnixMs};
+use crate::model::{CommandOutcome, CommandSpec, Name, TraceContext, UnixMs};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -57,6 +57,7 @@ impl Fleet {
         id: &str,
         node: &Name,
         order: &CommandSpec,
+        trace: Option<TraceContext>,
         at: UnixMs,
         deadline_ms: UnixMs,
     ) -> Result<Vec<Effect>, Refusal> {
@@ -89,6 +90,7 @@ impl Fleet {
             id: id.to_owned(),
             node: node.clone(),
             order: order.clone(),
+            trace,
         }])
     }
 

@@ -3,7 +3,7 @@
 //! A node's own configuration replaces the fleet's as a whole, so that reading one document tells
 //! everything; whoever changes one setting of a node therefore fixes the others as they are then.
 
-use super::{Effect, Fleet, Refusal};
+use super::{Effect, Fleet, NodeRecord, Refusal};
 use crate::{
     manifest::quantity::duration_text,
     model::{LogShipping, Metric, MetricConfig, Name, NodeConfig, UnixMs},
@@ -166,6 +166,14 @@ impl Fleet {
     pub fn config_of(&self, node: &str) -> Option<&NodeConfig> {
         let record = self.nodes.get(node)?;
         Some(record.config.as_ref().unwrap_or(&self.node_config))
+    }
+
+    /// The configuration that a node is told: the one it is to have, as far as its agent knows it.
+    pub fn told_config(&self, record: &NodeRecord) -> NodeConfig {
+        let config = record.config.as_ref().unwrap_or(&self.node_config);
+        // Of one that has not said so yet the least is assumed; it is told anew once it has.
+        let features = record.facts.as_ref().map_or(1, |f| f.features);
+        config.for_features(features)
     }
 
     pub(super) fn configure_node(

@@ -247,7 +247,15 @@ impl Fleet {
         if record.facts.as_ref() == Some(facts) {
             return Err(Refusal::Unchanged);
         }
-        record.facts = Some(facts.clone());
-        Ok(self.reconsider(node))
+        let before = record.facts.replace(facts.clone());
+        let mut effects = self.reconsider(node);
+        let told = effects.contains(&Effect::PublishAssignment(node.clone()));
+        // What it knows decides which settings it is told.
+        let features = before.map_or(1, |f| f.features);
+        let config = self.config_of(node.as_str());
+        if !told && config.is_some_and(|c| c.differs_between(features, facts.features)) {
+            effects.extend(self.reassign(&BTreeSet::from([node.clone()])));
+        }
+        Ok(effects)
     }
 }

@@ -28,6 +28,7 @@ mod access;
 mod advance;
 mod apply;
 mod assign;
+mod audit;
 mod change;
 mod cluster;
 mod command;
@@ -44,6 +45,7 @@ mod plan;
 mod presence;
 mod report;
 mod rollout;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -113,6 +115,9 @@ pub struct Fleet {
     /// When what waits to leave a node is looked at again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_ms: Option<UnixMs>,
+    /// What people do not want to be told, by what that is about.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    silences: BTreeMap<String, crate::alert::Silence>,
     /// What placement derives from all of this; neither stored nor compared.
     #[serde(skip)]
     index: Index,

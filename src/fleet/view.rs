@@ -39,7 +39,8 @@ pub struct NodeView {
     pub observed_generation: u64,
     /// Instances placed on it.
     pub instances: usize,
-    /// Of these, as wanted (as reported last): running, waiting for their time, or completed.
+    /// Of these, as wanted: running, waiting for their time, or completed. 0 while it is not online:
+    /// nobody knows.
     pub running: usize,
     /// Fingerprint of its key: the first 16 characters.
     pub key: String,
@@ -184,7 +185,11 @@ impl Fleet {
     /// A node for showing.
     pub fn node_view(&self, name: &Name, heartbeat: Option<Heartbeat>) -> Option<NodeView> {
         let n = self.nodes.get(name)?;
-        let running = |o: &&ObservedInstance| o.state.is_well();
+        let heard = n.presence == Presence::Online;
+        let running = |placed: &&Name| {
+            let observed = n.observed.get(*placed).filter(|_| heard);
+            observed.is_some_and(|o| o.state.is_well())
+        };
         Some(NodeView {
             name: name.clone(),
             state: n.presence,
@@ -197,7 +202,7 @@ impl Fleet {
             generation: n.generation,
             observed_generation: n.observed_generation,
             instances: n.placed.len(),
-            running: n.observed.values().filter(running).count(),
+            running: n.placed.iter().filter(running).count(),
             key: n.key.chars().take(16).collect(),
             joined_ms: n.joined_ms,
             heartbeat,

@@ -1,7 +1,7 @@
 //! What the controller remembers of a workload.
 
 use super::{Move, Revision, Rollout, Step, StepState};
-use crate::model::{Desired, Name, UnixMs, Workload};
+use crate::model::{Desired, Name, TraceContext, UnixMs, Workload};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,9 +54,34 @@ pub struct WorkloadRecord {
     /// Round robin goes on after this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_chosen: Option<Name>,
+    /// The request of the person who changed it as a whole last: applied it, took it back, started,
+    /// stopped or restarted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
+    /// Nodes that it was moved to by a person since: by which request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub traces: BTreeMap<Name, TraceContext>,
 }
 
 impl WorkloadRecord {
+    /// A person's request changes it as a whole.
+    pub(super) fn requested(&mut self, trace: Option<TraceContext>) {
+        self.trace = trace;
+        self.traces.clear();
+    }
+
+    /// The request by which a node has what it is assigned. For what came by itself (a failover, a
+    /// turn of a rollout) that is the one by which the workload is as it is.
+    pub(super) fn trace_on(&self, node: &Name) -> Option<TraceContext> {
+        if let Some(moved) = self.traces.get(node) {
+            return Some(*moved);
+        }
+        match self.revision_on(node.as_str()) {
+            wanted if wanted == self.revision => self.trace,
+            earlier => self.edition(earlier)?.trace,
+        }
+    }
+
     /// A rollout or a move is under way, or nodes are not all on the wanted revision for good.
     pub(super) fn goes_on(&self) -> bool {
         !self.moves.is_empty()

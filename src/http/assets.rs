@@ -5,7 +5,7 @@
 //! that a developer's check reads, is not served.
 //!
 //! Who works on them has them served from a directory instead (`--dashboard-dir`), and needs to build
-//! nothing. A file that is new gets into the binary together with the change of one that was known.
+//! nothing. In the binary they are without comments and indentation (`build.rs`).
 
 use super::problem::{ApiError, not_found};
 use crate::{controller::Controller, identity::sha256_hex};
@@ -22,7 +22,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/src/http/dashboard");
+static EMBEDDED: Dir<'static> = include_dir!("$OUT_DIR/dashboard");
 static FILES: LazyLock<BTreeMap<&'static str, Asset>> = LazyLock::new(embedded);
 
 /// Bytes of a file in a developer's directory.
@@ -167,9 +167,14 @@ pub(super) async fn asset(
     serve(&c, &path, uri, &asked).await
 }
 
+/// What `build.rs` does with them.
+#[cfg(test)]
+#[path = "strip.rs"]
+mod strip;
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{strip::stripped, *};
     use axum::{Router, extract::Request, http::Method, routing::get};
     use std::path::PathBuf;
     use tower_service::Service;
@@ -220,11 +225,82 @@ mod tests {
         let mut sizes: Vec<_> = sizes.collect();
         sizes.sort_unstable();
         let sum: usize = sizes.iter().map(|(size, _)| size).sum();
-        assert!(sum <= 150 << 10, "{sum} bytes: {sizes:?}");
+        assert!(sum <= 150_000, "{sum} bytes: {sizes:?}");
         assert!(FILES.contains_key("index.html"));
     }
 
-    /// Also finds what was built before a file came.
+    /// Also finds what was built before a file was changed.
+    #[test]
+    fn what_is_served_is_what_developers_wrote() {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/dashboard");
+        let mut without = 0;
+        for (path, asset) in FILES.iter() {
+            let written = std::fs::read_to_string(from.join(path)).unwrap();
+            let text = stripped(path, &written).unwrap();
+            assert_eq!(asset.bytes, text.as_bytes(), "{path}");
+            without += usize::from(text.len() < written.len());
+        }
+        assert!(without > FILES.len() / 2, "{without} had comments");
+    }
+
+    #[test]
+    fn only_what_developers_read_is_taken_out() {
+        for (path, text, kept) in [
+            (
+                "a.js",
+                "/**\n * What it is.\n */\n\nlet a = 1;\n",
+                "let a = 1;\n",
+            ),
+            (
+                "a.js",
+                "\t// why\n\ta(); // stays\n// last",
+                "a(); // stays\n",
+            ),
+            ("a.js", "/* a */ b();\n(/** @type {T} */ c);\n", ""),
+            ("a.js", "{\n\ta(\n\n\t\tb);  \n}", "{\na(\nb);  \n}"),
+            (
+                "a.js",
+                "let a = \"\\\"\"; let b = '/*';\n// gone\nb = \"*/\";\n",
+                "let a = \"\\\"\"; let b = '/*';\nb = \"*/\";\n",
+            ),
+            ("a.js", "let a = 'b\\\n  c';\n", ""),
+            ("a.js", "let a = `\n// text\n\n  /* text */\n`;\n", ""),
+            (
+                "a.js",
+                "let a = `${b(`\n // text ${{c: 1}.c}\n`)}\n\t// text\n`;\n// gone\n",
+                "let a = `${b(`\n // text ${{c: 1}.c}\n`)}\n\t// text\n`;\n",
+            ),
+            (
+                "a.js",
+                "let a = `${\n// gone\n b}\n // text`;\n",
+                "let a = `${\nb}\n // text`;\n",
+            ),
+            (
+                "a.js",
+                "a = /[/`'\"]*\\//g;\n// gone\nb = c / 2 / d;\n// gone\n",
+                "a = /[/`'\"]*\\//g;\nb = c / 2 / d;\n",
+            ),
+            ("a.js", "if (a) return /`/.test(b) ? c[0] / 2 : `/`;\n", ""),
+            (
+                "a.css",
+                "/* one\n   two */\na {b: c} /* stays */\n// no comment\n",
+                "a {b: c} /* stays */\n// no comment\n",
+            ),
+            ("a.html", "<!-- a -->\n // text\n", ""),
+        ] {
+            let wanted = if kept.is_empty() { text } else { kept };
+            assert_eq!(stripped(path, text).as_deref(), Ok(wanted), "{text}");
+        }
+        for (text, line) in [
+            ("a();\nb = 'c\n", 2),
+            ("`${a`", 1),
+            ("/* a", 1),
+            ("a = /b\n/", 1),
+        ] {
+            assert_eq!(stripped("a.js", text), Err(line), "{text}");
+        }
+    }
+
     #[test]
     fn every_file_that_a_page_or_a_module_names_is_there() {
         let mut named = 0;

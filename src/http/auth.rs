@@ -5,7 +5,7 @@
 //! that says where it is from must be this controller's own; whoever wants to go on with another
 //! protocol must say it, since a browser lets any page open those.
 
-use super::problem::ApiError;
+use super::{problem::ApiError, traced::Traced};
 use crate::{
     controller::Controller,
     fleet::Actor,
@@ -126,6 +126,7 @@ impl FromRequestParts<Arc<Controller>> for Caller {
             token: token.name.to_owned(),
             role: token.role,
             from: from.map_or_else(|| "unknown".into(), Remote::from),
+            trace: parts.extensions.get::<Traced>().map(|t| t.0),
         };
         let expires_ms = session_ends.unwrap_or(token.expires_ms);
         drop(fleet);

@@ -41,13 +41,11 @@ impl NodeConfigView {
 }
 
 fn view(c: &Controller, fleet: &Fleet, node: &Name) -> Result<NodeConfigView, ApiError> {
-    let known = fleet
-        .node(node.as_str())
-        .zip(fleet.config_of(node.as_str()));
-    let (record, wanted) = known.ok_or_else(|| ApiError::not_found("node", node.as_str()))?;
+    let known = fleet.node(node.as_str());
+    let record = known.ok_or_else(|| ApiError::not_found("node", node.as_str()))?;
     Ok(NodeConfigView {
         configured: record.config.clone(),
-        effective_wanted: wanted.clone(),
+        effective_wanted: fleet.told_config(record),
         reported: c.live.config(node.as_str()),
     })
 }

@@ -237,7 +237,7 @@ impl Reader {
             .map_err(|e| e.to_string())?;
         let mut order = CommandSpec::new(CommandKind::Logs, Some(self.workload.clone()));
         order.logs = Some(self.query());
-        c.outbox.command(&id, &self.node, order);
+        c.outbox.command(&id, &self.node, order, None);
         let (ended, over) = self.pump(&mut queue, result, session).await;
         c.pending.forget(&id);
         if !over {
@@ -248,7 +248,8 @@ impl Reader {
                 kill: true,
                 ..ExecInput::default()
             });
-            c.outbox.command(&format!("{id}.kill"), &self.node, order);
+            c.outbox
+                .command(&format!("{id}.kill"), &self.node, order, None);
         }
         Ok(ended)
     }

@@ -9,8 +9,10 @@
 //! see [`assets`] and [`session`].
 
 mod adopt;
+mod alerts;
 mod apply;
 mod assets;
+mod audit;
 mod auth;
 mod cluster;
 mod commands;
@@ -32,9 +34,11 @@ mod serve;
 mod session;
 mod system;
 mod tokens;
+mod traced;
 mod versions;
 mod workloads;
 
+pub use alerts::{NewSilence, SilenceRequest};
 pub use apply::{ApplyRequest, ManifestSource, WaitRequest, WaitResponse};
 pub use cluster::{
     AgentView, AssignmentResponse, ClusterRebalance, ContainerView, DeployRequest, DeployResponse,
@@ -44,6 +48,8 @@ pub use commands::{FleetCommandBegun, FleetCommandDone, FleetCommandRequest, Nod
 pub use config::NodeConfigView;
 pub(crate) use cursor::Cursor;
 pub use exec::{ExecExit, ExecResponse};
+pub use metrics::Requests;
+pub(crate) use metrics::serve_broker;
 pub use moves::{DrainRequest, MigrateRequest, MigrateResponse, RebalanceLimits, RebalanceRequest};
 pub use nodes::{CommandResponse, LabelChange};
 pub use openapi::document as openapi_document;
@@ -77,7 +83,9 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/openapi.json", get(openapi::openapi))
         .route("/api/v1/version", get(system::version))
-        .route("/api/v1/audit", get(system::audit))
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/audit/export", get(audit::export))
+        .route("/api/v1/audit/verify", get(audit::verify))
         .route("/api/v1/events", get(events::events))
         .route(
             "/api/v1/session",
@@ -157,6 +165,22 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         .route("/api/v1/apply", post(apply::apply))
         .route("/api/v1/wait", post(apply::wait))
         .route("/api/v1/remove", post(workloads::remove_many))
+        .route("/api/v1/alerts", get(alerts::list))
+        .route("/api/v1/alerts/rules", get(alerts::rules))
+        .route("/api/v1/alerts/receivers", get(alerts::receivers))
+        .route(
+            "/api/v1/alerts/receivers/{name}/test",
+            post(alerts::test_receiver),
+        )
+        .route("/api/v1/alerts/{id}", get(alerts::show))
+        .route(
+            "/api/v1/alerts/{id}/silence",
+            post(alerts::silence).delete(alerts::unsilence),
+        )
+        .route(
+            "/api/v1/silences",
+            get(alerts::silences).post(alerts::create_silence),
+        )
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
         .route("/api/v1/commands", post(commands::command))
@@ -164,6 +188,14 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn(request::check))
+        .layer(middleware::from_fn_with_state(
+            controller.clone(),
+            metrics::count,
+        ))
+        .layer(middleware::from_fn_with_state(
+            controller.clone(),
+            traced::layer,
+        ))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(controller)
 }

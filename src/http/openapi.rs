@@ -1,8 +1,8 @@
 //! The description of the API, made from its code.
 
 use super::{
-    adopt, apply, auth, cluster, commands, config, events, exec, history, logs, metrics, moves,
-    nodes, rollouts, session, system, tokens, versions, workloads,
+    adopt, alerts, apply, audit, auth, cluster, commands, config, events, exec, history, logs,
+    metrics, moves, nodes, rollouts, session, system, tokens, versions, workloads,
 };
 use axum::{
     http::{Method, header},
@@ -26,7 +26,7 @@ use utoipa::{
 #[openapi(
     info(title = "fleetctl", description = "The HTTP API of a fleetctl controller."),
     paths(
-        system::healthz, system::readyz, metrics::metrics, system::version, system::audit, events::events,
+        system::healthz, system::readyz, metrics::metrics, system::version, audit::list, audit::export, audit::verify, events::events,
         session::create, session::show, session::end, history::show,
         nodes::list, nodes::show, nodes::remove, nodes::approve, nodes::revoke, nodes::label,
         nodes::command, adopt::unmanaged, config::show, config::change, config::reset, config::telemetry,
@@ -40,6 +40,8 @@ use utoipa::{
         cluster::heartbeat::heartbeat, cluster::heartbeat::assignment,
         cluster::agents::list, cluster::agents::deploy, cluster::agents::migrate,
         cluster::agents::stop, cluster::agents::remove,
+        alerts::list, alerts::show, alerts::silence, alerts::unsilence, alerts::silences,
+        alerts::create_silence, alerts::rules, alerts::receivers, alerts::test_receiver,
         apply::apply, apply::wait, tokens::list, tokens::create, tokens::revoke,
     ),
     components(schemas(exec::ExecExit, commands::FleetCommandBegun, commands::FleetCommandDone, crate::controller::NumberedEvent)),

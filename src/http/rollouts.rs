@@ -353,6 +353,7 @@ mod tests {
             spec: Arc::new(spec),
             applied_ms: revision,
             by: None,
+            trace: None,
             verdict,
         }
     }

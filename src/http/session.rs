@@ -108,6 +108,15 @@ impl Sessions {
         session.filter(|s| now < s.expires_ms).cloned()
     }
 
+    /// How many there are.
+    pub(super) fn open(&self, now: UnixMs) -> usize {
+        let kept = self.kept();
+        kept.by_digest
+            .values()
+            .filter(|s| now < s.expires_ms)
+            .count()
+    }
+
     fn end(&self, id: &str) {
         self.kept().by_digest.remove(&sha256_hex(id.as_bytes()));
     }

@@ -1,15 +1,11 @@
 //! The controller itself.
 
 use super::{auth::Caller, problem::ApiError};
-use crate::{controller::Controller, identity::Role, journal::AuditLine};
-use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
-    http::StatusCode,
-};
+use crate::{controller::Controller, identity::Role};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, atomic::Ordering};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 /// Which fleetctl this is.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -52,31 +48,4 @@ pub(super) async fn version(
         fleet_key: c.identity.key.public().to_string(),
         started_ms: c.started_ms,
     }))
-}
-
-/// Which part of the audit trail.
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct AuditPart {
-    /// Lines before this one; the newest ones unless given.
-    #[serde(default)]
-    before: u64,
-    /// At most so many; 100 unless given, 1,000 at most.
-    limit: Option<u32>,
-}
-
-#[utoipa::path(get, path = "/api/v1/audit", params(AuditPart), tag = "system",
-    responses((status = 200, body = Vec<AuditLine>)))]
-pub(super) async fn audit(
-    State(c): State<Arc<Controller>>,
-    caller: Caller,
-    part: Result<Query<AuditPart>, QueryRejection>,
-) -> Result<Json<Vec<AuditLine>>, ApiError> {
-    caller.need(Role::Admin)?;
-    let part = part?.0;
-    let limit = part.limit.unwrap_or(100).clamp(1, 1_000);
-    let lines = c.audit(part.before, limit).await;
-    lines
-        .map(Json)
-        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, e))
 }

@@ -1,12 +1,15 @@
 //! The fleet's own certificate authority and the server certificate.
 
-use super::{IdentityError, files};
+use super::{IdentityError, files, not_after_ms};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// The one name that every server certificate of a fleet carries and every client checks,
 /// whatever address it used: boards get new addresses by DHCP, and a certificate must not break
@@ -21,6 +24,8 @@ pub struct CertificateAuthority {
     certificate: CertificateDer<'static>,
     key: KeyPair,
     path: PathBuf,
+    /// When the first of the server certificates that this process made ends; 0: it made none.
+    first_end_ms: AtomicU64,
 }
 
 impl CertificateAuthority {
@@ -45,6 +50,7 @@ impl CertificateAuthority {
                 certificate,
                 key,
                 path: cert_path,
+                first_end_ms: AtomicU64::new(0),
             });
         }
         let key = KeyPair::generate().map_err(failed)?;
@@ -56,6 +62,7 @@ impl CertificateAuthority {
             certificate: certificate.der().clone(),
             key,
             path: cert_path,
+            first_end_ms: AtomicU64::new(0),
         })
     }
 
@@ -72,6 +79,12 @@ impl CertificateAuthority {
     /// The CA's certificate, DER.
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
+    }
+
+    /// When the first of the server certificates ends that this process made; `None`: it made
+    /// none.
+    pub fn server_end_ms(&self) -> Option<u64> {
+        Some(self.first_end_ms.load(Ordering::Relaxed)).filter(|end| *end > 0)
     }
 
     /// A server certificate for [`SERVER_NAME`] and `names` (host names and addresses): the chain
@@ -102,6 +115,12 @@ impl CertificateAuthority {
         let issuer_params = params()?;
         let issuer = Issuer::from_params(&issuer_params, &self.key);
         let signed = leaf.signed_by(&key, &issuer).map_err(failed)?;
+        if let Some(end) = not_after_ms(signed.der()) {
+            let earlier = |known: u64| (known == 0 || end < known).then_some(end);
+            let _ = self
+                .first_end_ms
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
+        }
         let chain = vec![signed.der().clone(), self.certificate.clone()];
         Ok((
             chain,

@@ -323,17 +323,33 @@ fn of_decisions() -> Vec<Change> {
     ]
 }
 
+/// The changes that came with alerts.
+fn of_alerts() -> Vec<Change> {
+    vec![
+        Change::AlertSilenced {
+            alert: "rule=disk,node=pi-1".into(),
+            until_ms: 1_767_229_200_000,
+            comment: "the card is being changed".into(),
+        },
+        Change::AlertUnsilenced {
+            alert: "rule=disk,node=pi-1".into(),
+        },
+    ]
+}
+
 /// What the lines of the file mean: every second one was made by a person.
 fn entries() -> Vec<Entry> {
     let actor = Actor {
         token: "admin".into(),
         role: Role::Admin,
         from: "192.0.2.1".into(),
+        trace: None,
     };
     let changes = of_nodes()
         .into_iter()
         .chain(of_the_rest())
-        .chain(of_decisions());
+        .chain(of_decisions())
+        .chain(of_alerts());
     let entry = |(n, change): (u64, Change)| Entry {
         at_ms: 1_767_225_600_000 + n,
         by: (n % 2 == 1).then(|| actor.clone()),
@@ -373,6 +389,8 @@ fn word(change: &Change) -> &'static str {
         Change::TokenRevoked { .. } => "token_revoked",
         Change::CommandIssued { .. } => "command_issued",
         Change::CommandFinished { .. } => "command_finished",
+        Change::AlertSilenced { .. } => "alert_silenced",
+        Change::AlertUnsilenced { .. } => "alert_unsilenced",
     }
 }
 
@@ -413,7 +431,7 @@ fn there_is_a_stored_entry_of_every_change() {
     let words: std::collections::BTreeSet<&str> =
         entries().iter().map(|e| word(&e.change)).collect();
     // As many as `word` knows.
-    assert_eq!(words.len(), 27);
+    assert_eq!(words.len(), 29);
 }
 
 #[test]

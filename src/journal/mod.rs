@@ -7,10 +7,17 @@
 //! The interface is what later journals (another database, a log that several controllers agree
 //! on) implement; nothing in `fleet` knows which one there is.
 
+mod chain;
+mod export;
 #[cfg(test)]
 mod golden;
 mod sqlite;
+#[cfg(test)]
+mod tests;
+mod trail;
 
+pub use chain::{Fault, Link, NO_HASH, Noted, TrailLine, Verdict, Verifier, hash_of};
+pub use export::{ExportEnd, ExportHead, ExportReader, NotAnExport, json_line};
 pub use sqlite::SqliteJournal;
 
 use crate::fleet::{Actor, Entry, Fleet};
@@ -30,7 +37,7 @@ pub trait Journal: Send {
     ///
     /// # Errors
     /// [`JournalError`]; then none of them is kept.
-    fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError>;
+    fn append(&mut self, entries: &[Recorded]) -> Result<(), JournalError>;
 
     /// Keeps the whole state, so that the entries before it need not be read again. `fleet` must
     /// be the state after the last entry that was appended.
@@ -42,11 +49,37 @@ pub trait Journal: Send {
     /// Entries since the last snapshot.
     fn entries_since_snapshot(&self) -> u64;
 
-    /// The audit trail, newest first: `limit` lines before the line `before` (0: the newest).
+    /// The audit trail, newest first: at most `limit` lines before the line `before` (0: the
+    /// newest), and no more than about 1 MiB of them.
     ///
     /// # Errors
     /// [`JournalError`].
-    fn audit(&mut self, before: u64, limit: u32) -> Result<Vec<AuditLine>, JournalError>;
+    fn audit(&mut self, before: u64, limit: u32) -> Result<AuditPage, JournalError>;
+
+    /// The audit trail as it is kept, oldest first: lines after the line `after`, in the same
+    /// bounds.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    fn trail(&mut self, after: u64, limit: u32) -> Result<Trail, JournalError>;
+}
+
+/// An entry, and what the audit trail says of it beside its summary.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// The entry.
+    pub entry: Entry,
+    /// What it changed, field by field ([`Fleet::what_changes`]); only where a person made it.
+    pub changes: Option<String>,
+}
+
+impl From<Entry> for Recorded {
+    fn from(entry: Entry) -> Recorded {
+        Recorded {
+            entry,
+            changes: None,
+        }
+    }
 }
 
 /// One change that a person made.
@@ -60,6 +93,33 @@ pub struct AuditLine {
     pub by: Actor,
     /// What, in words.
     pub what: String,
+    /// What differs by it, field by field: lines that begin with `-` or `+` below what they are
+    /// about, as in `workload web`. Lines of before 0.3 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<String>,
+    /// Of the chain up to here; 64 hex digits.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hash: String,
+}
+
+/// Lines of the audit trail, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditPage {
+    /// The lines.
+    pub lines: Vec<AuditLine>,
+    /// There are older ones: before this line.
+    pub more: Option<u64>,
+}
+
+/// A part of the audit trail as it is kept, oldest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trail {
+    /// The line before the oldest that is kept.
+    pub anchor: Link,
+    /// The newest line.
+    pub head: Link,
+    /// The lines; none: there are no more.
+    pub lines: Vec<TrailLine>,
 }
 
 /// The journal could not do it.

@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `entry(id, body)` | entries since the last snapshot, JSON |
 //! | `snapshot(id, entry, body)` | one row: the state after entry `entry`, JSON |
-//! | `audit(id, at, by, what)` | what people did; the newest 100,000 lines |
+//! | `audit(id, at, by, what, changes, prev, hash)` | what people did; the newest 100,000 lines |
+//! | `audit_chain(…)` | one row: the line before the oldest that is kept, and the newest |
 //!
 //! `PRAGMA user_version` is the schema; [`MIGRATIONS`] lead from each to the next.
 
-use super::{AuditLine, Journal, JournalError};
+use super::{AuditPage, Journal, JournalError, Link, Recorded, Trail, trail};
 use crate::fleet::{Entry, Fleet, Refusal};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use std::{
@@ -28,16 +29,21 @@ const MIGRATIONS: &[&str] = &[
     // The same tables, with entries of rollouts, moves and differences that 0.1 cannot read: it is
     // to say that the file is newer, not that it is damaged.
     "-- 0.2",
+    // What was written before is chained as it is found.
+    trail::SCHEMA,
 ];
-
-/// Lines of the audit trail that are kept.
-const MAX_AUDIT: i64 = 100_000;
+/// The schema whose trail is chained.
+const CHAINED: i64 = 3;
 
 /// A journal in a file.
 pub struct SqliteJournal {
     connection: Connection,
     path: PathBuf,
     since_snapshot: u64,
+    /// The newest line of the audit trail.
+    head: Link,
+    /// Of the audit trail.
+    keep: trail::Keep,
 }
 
 impl SqliteJournal {
@@ -69,11 +75,27 @@ impl SqliteJournal {
             });
         }
         migrate(&mut connection, path)?;
+        let head = trail::newest(&connection).map_err(fail)?;
         Ok(SqliteJournal {
             connection,
             path: path.to_owned(),
             since_snapshot: 0,
+            head,
+            keep: trail::Keep::default(),
         })
+    }
+
+    /// The same with other bounds of the audit trail.
+    #[cfg(test)]
+    pub(super) fn keeping(self, keep: trail::Keep) -> SqliteJournal {
+        SqliteJournal { keep, ..self }
+    }
+
+    /// The file grows to no more pages than this, as on a disk that is full.
+    #[cfg(test)]
+    pub(super) fn bound_pages(&self, pages: u32) {
+        let bound = format!("PRAGMA max_page_count = {pages}");
+        self.connection.query_row(&bound, [], |_| Ok(())).unwrap();
     }
 
     fn damaged(&self, what: String) -> JournalError {
@@ -119,6 +141,9 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), JournalError>
     {
         let transaction = connection.transaction().map_err(fail)?;
         transaction.execute_batch(sql).map_err(fail)?;
+        if step as i64 + 1 == CHAINED {
+            trail::chain_older(&transaction).map_err(fail)?;
+        }
         transaction
             .pragma_update(None, "user_version", step as i64 + 1)
             .map_err(fail)?;
@@ -168,32 +193,34 @@ impl Journal for SqliteJournal {
         Ok(fleet)
     }
 
-    fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
+    fn append(&mut self, entries: &[Recorded]) -> Result<(), JournalError> {
         let path = self.path.clone();
         let fail = |e: rusqlite::Error| explain(&path, &e);
+        let mut head = self.head.clone();
         let transaction = self.connection.transaction().map_err(fail)?;
         {
             let mut insert = transaction
                 .prepare_cached("INSERT INTO entry (body) VALUES (?1)")
                 .map_err(fail)?;
-            for entry in entries {
-                let body = serde_json::to_string(entry).map_err(|e| JournalError::Failed {
+            for recorded in entries {
+                let body = serde_json::to_string(&recorded.entry);
+                let body = body.map_err(|e| JournalError::Failed {
                     path: path.display().to_string(),
                     what: e.to_string(),
                 })?;
                 insert.execute(params![body]).map_err(fail)?;
-                if let Some(by) = &entry.by {
-                    let by = serde_json::to_string(by).unwrap_or_default();
-                    let at = i64::try_from(entry.at_ms).unwrap_or(i64::MAX);
-                    let what = entry.change.summary();
-                    let mut audit = transaction
-                        .prepare_cached("INSERT INTO audit (at, by, what) VALUES (?1, ?2, ?3)")
-                        .map_err(fail)?;
-                    audit.execute(params![at, by, what]).map_err(fail)?;
+                if let Some(line) = trail::line(recorded, &head) {
+                    trail::keep(&transaction, &line).map_err(fail)?;
+                    head = line.link();
                 }
             }
         }
+        if head != self.head {
+            trail::set_head(&transaction, &head).map_err(fail)?;
+        }
         transaction.commit().map_err(fail)?;
+        // What was not kept is in no chain.
+        self.head = head;
         self.since_snapshot += entries.len() as u64;
         Ok(())
     }
@@ -225,12 +252,7 @@ impl Journal for SqliteJournal {
         transaction
             .execute("DELETE FROM entry WHERE id <= ?1", params![last])
             .map_err(fail)?;
-        transaction
-            .execute(
-                "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1",
-                params![MAX_AUDIT],
-            )
-            .map_err(fail)?;
+        trail::cut(&transaction, self.keep).map_err(fail)?;
         transaction.commit().map_err(fail)?;
         self.since_snapshot = 0;
         Ok(())
@@ -240,32 +262,12 @@ impl Journal for SqliteJournal {
         self.since_snapshot
     }
 
-    fn audit(&mut self, before: u64, limit: u32) -> Result<Vec<AuditLine>, JournalError> {
-        let fail = |e: rusqlite::Error| explain(&self.path, &e);
-        let before = if before == 0 {
-            i64::MAX
-        } else {
-            i64::try_from(before).unwrap_or(i64::MAX)
-        };
-        let mut statement = self
-            .connection
-            .prepare("SELECT id, at, by, what FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2")
-            .map_err(fail)?;
-        let mut rows = statement.query(params![before, limit]).map_err(fail)?;
-        let mut lines = Vec::new();
-        while let Some(row) = rows.next().map_err(fail)? {
-            let by: String = row.get(2).map_err(fail)?;
-            let Ok(by) = serde_json::from_str(&by) else {
-                continue;
-            };
-            lines.push(AuditLine {
-                id: row.get::<_, i64>(0).map_err(fail)?.unsigned_abs(),
-                at: row.get::<_, i64>(1).map_err(fail)?.unsigned_abs(),
-                by,
-                what: row.get(3).map_err(fail)?,
-            });
-        }
-        Ok(lines)
+    fn audit(&mut self, before: u64, limit: u32) -> Result<AuditPage, JournalError> {
+        trail::newest_first(&self.connection, before, limit).map_err(|e| explain(&self.path, &e))
+    }
+
+    fn trail(&mut self, after: u64, limit: u32) -> Result<Trail, JournalError> {
+        trail::oldest_first(&self.connection, after, limit).map_err(|e| explain(&self.path, &e))
     }
 }
 
@@ -296,6 +298,7 @@ mod tests {
                 token: "admin".into(),
                 role: Role::Admin,
                 from: "test".into(),
+                trace: None,
             }),
             change: Change::TokenCreated {
                 id: format!("t{n}"),
@@ -317,7 +320,7 @@ mod tests {
             for n in 0..5 {
                 let entry = token(round * 10 + n);
                 live.apply(&entry).unwrap();
-                journal.append(&[entry]).unwrap();
+                journal.append(&[entry.into()]).unwrap();
             }
             if round == 1 {
                 journal.snapshot(&live).unwrap();
@@ -327,9 +330,9 @@ mod tests {
         let mut journal = SqliteJournal::open(&path).unwrap();
         assert_eq!(journal.load().unwrap(), live);
         assert_eq!(journal.entries_since_snapshot(), 5);
-        assert_eq!(journal.audit(0, 100).unwrap().len(), 15);
+        assert_eq!(journal.audit(0, 100).unwrap().lines.len(), 15);
         assert_eq!(
-            journal.audit(0, 1).unwrap()[0].what,
+            journal.audit(0, 1).unwrap().lines[0].what,
             "created join token t24"
         );
     }
@@ -339,7 +342,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.db");
         let mut first = SqliteJournal::open(&path).unwrap();
-        first.append(&[token(1)]).unwrap();
+        first.append(&[token(1).into()]).unwrap();
         assert!(matches!(
             SqliteJournal::open(&path),
             Err(JournalError::InUse { .. })

@@ -31,7 +31,7 @@ pub mod compose;
 pub(crate) mod container;
 mod files;
 mod format;
-mod getters;
+pub(crate) mod getters;
 mod health;
 pub mod image;
 mod limits;

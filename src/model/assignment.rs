@@ -1,6 +1,6 @@
 //! What a node must run.
 
-use super::{Guard, NodeConfig, Workload};
+use super::{Guard, NodeConfig, TraceContext, Workload};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -32,6 +32,14 @@ pub struct AssignedInstance {
     /// What will be wanted later: its image is to be fetched now, nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Arc<Workload>>,
+    /// The request by which a person made it so. Nothing is decided by it: an assignment that
+    /// differs only here is the same.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::trace::lenient"
+    )]
+    pub trace: Option<TraceContext>,
 }
 
 /// Run it, or keep it stopped.

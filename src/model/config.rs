@@ -1,6 +1,6 @@
 //! Agent settings that the controller may change while it runs.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use std::{collections::BTreeMap, fmt};
 use utoipa::ToSchema;
 
@@ -9,12 +9,36 @@ use utoipa::ToSchema;
 pub struct NodeConfig {
     /// Milliseconds between heartbeats.
     pub heartbeat_interval_ms: u64,
-    /// What is measured and published; a metric that is not named is off.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// What is measured and published; a metric that is not named is off, and one that is not
+    /// known here is left out: a later release may have more.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "known_metrics"
+    )]
     pub telemetry: BTreeMap<Metric, MetricConfig>,
     /// Whether what instances write is published without being asked for.
     #[serde(default, skip_serializing_if = "LogShipping::is_default")]
     pub logs: LogShipping,
+}
+
+impl NodeConfig {
+    /// As an agent is told that knows so much ([`super::FEATURES`]): one that does not know a
+    /// metric would not take its assignment.
+    pub fn for_features(&self, features: u32) -> NodeConfig {
+        let mut config = self.clone();
+        config
+            .telemetry
+            .retain(|m, _| m.needs_features() <= features);
+        config
+    }
+
+    /// Whether agents that know so much are told something else than those that know so much.
+    pub fn differs_between(&self, features: u32, others: u32) -> bool {
+        let known = |m: &Metric, features| m.needs_features() <= features;
+        let mut metrics = self.telemetry.keys();
+        metrics.any(|m| known(m, features) != known(m, others))
+    }
 }
 
 impl Default for NodeConfig {
@@ -27,6 +51,17 @@ impl Default for NodeConfig {
             logs: LogShipping::default(),
         }
     }
+}
+
+fn known_metrics<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<Metric, MetricConfig>, D::Error> {
+    let all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+    let known = all.into_iter().filter_map(|(name, config)| {
+        let metric = Metric::ALL.into_iter().find(|m| m.as_str() == name)?;
+        Some(serde_json::from_value(config).map(|config| (metric, config)))
+    });
+    known.collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 /// One kind of measurement; also the last part of its topic.
@@ -53,11 +88,13 @@ pub enum Metric {
     Uptime,
     /// Processor and memory of each instance.
     Instances,
+    /// What the agent itself takes and does.
+    Agent,
 }
 
 impl Metric {
     /// Every one.
-    pub const ALL: [Metric; 9] = [
+    pub const ALL: [Metric; 10] = [
         Metric::Cpu,
         Metric::Memory,
         Metric::Disk,
@@ -67,7 +104,16 @@ impl Metric {
         Metric::Network,
         Metric::Uptime,
         Metric::Instances,
+        Metric::Agent,
     ];
+
+    /// What an agent must know to measure it.
+    fn needs_features(self) -> u32 {
+        match self {
+            Metric::Agent => 4,
+            _ => 1,
+        }
+    }
 
     /// As on the wire.
     pub fn as_str(self) -> &'static str {
@@ -81,6 +127,7 @@ impl Metric {
             Metric::Network => "network",
             Metric::Uptime => "uptime",
             Metric::Instances => "instances",
+            Metric::Agent => "agent",
         }
     }
 }
@@ -134,5 +181,36 @@ impl Default for LogShipping {
 impl LogShipping {
     fn is_default(&self) -> bool {
         *self == LogShipping::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_of_a_later_release_is_left_out_and_a_wrong_setting_is_not() {
+        let read = |telemetry: &str| {
+            let text = format!(r#"{{"heartbeat_interval_ms":1000,"telemetry":{telemetry}}}"#);
+            serde_json::from_str::<NodeConfig>(&text)
+        };
+        let cpu = r#""cpu":{"enabled":true,"interval_ms":1000,"change_threshold":0.0}"#;
+        let config = read(&format!(r#"{{{cpu},"gpu":{{"what":"ever"}}}}"#)).unwrap();
+        assert_eq!(
+            config.telemetry.into_keys().collect::<Vec<_>>(),
+            [Metric::Cpu]
+        );
+        assert!(read(r#"{"cpu":{"enabled":1}}"#).is_err());
+        let all = Metric::ALL.map(|m| (m, MetricConfig::default()));
+        let all = NodeConfig {
+            telemetry: all.into(),
+            ..NodeConfig::default()
+        };
+        assert!(!all.for_features(3).telemetry.contains_key(&Metric::Agent));
+        assert_eq!(all.for_features(super::super::FEATURES), all);
+        assert_eq!(
+            Metric::ALL.map(|m| m as usize),
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+        );
     }
 }

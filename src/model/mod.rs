@@ -21,6 +21,7 @@ mod placement;
 mod run_mode;
 mod shown;
 pub mod template;
+pub(crate) mod trace;
 mod unmanaged;
 mod update;
 mod version;
@@ -40,6 +41,7 @@ pub(crate) use order::cycle;
 pub use placement::{Operator, Placement, PlacementMode, Preference, Requirement, Strategy};
 pub use run_mode::{MissedRun, Overlap, RunMode, Schedule};
 pub(crate) use shown::{shown, shown_within};
+pub use trace::{NotATraceparent, TraceContext};
 pub use unmanaged::Unmanaged;
 pub use update::{
     Budget, Guard, Share, Trial, TrialState, Update, Window, healthy_limit_ms, least_healthy_ms,

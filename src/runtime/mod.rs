@@ -23,7 +23,7 @@ pub use pull::{CredentialsError, RegistryCredentials};
 
 use crate::model::{
     AssignedInstance, ExecSpec, HealthStatus, LogLine, LogQuery, LogStream, Name, RuntimeKind,
-    TerminalSize, UnixMs, Unmanaged, Workload,
+    TerminalSize, TraceContext, UnixMs, Unmanaged, Workload,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -48,6 +48,11 @@ pub const LABEL_WORKLOAD: &str = "io.fleetctl.workload";
 pub const LABEL_VERSION: &str = "io.fleetctl.version";
 /// Label: [`Workload::spec_hash`].
 pub const LABEL_SPEC_HASH: &str = "io.fleetctl.spec-hash";
+
+/// Label: the trace of the request by which a person made it so. It says nothing of what it is.
+pub const LABEL_TRACE: &str = "io.fleetctl.trace";
+/// Environment variable: that request as a `traceparent`, where the workload has no other.
+pub(crate) const ENV_TRACE: &str = "TRACEPARENT";
 
 /// An instance that a runtime knows of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +147,9 @@ pub struct Launch {
     pub workload: Arc<Workload>,
     /// [`Workload::spec_hash`], computed once.
     pub spec_hash: String,
+    /// The request of a person that it comes from; what is launched is told, and is the same
+    /// without.
+    pub trace: Option<TraceContext>,
 }
 
 impl Launch {
@@ -151,6 +159,7 @@ impl Launch {
             node: node.clone(),
             spec_hash: assigned.workload.spec_hash(),
             workload: assigned.workload.clone(),
+            trace: assigned.trace,
         }
     }
 

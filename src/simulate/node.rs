@@ -7,7 +7,9 @@ use super::{
 };
 use crate::{
     agent::{self, AgentEnd, Body, Fate, Note, Simulated, Values, Vitals},
-    config::{AgentConfig, Common, DEFAULT_RECONNECT_MAX_MS, JoinSource, JoinToken, LogFormat},
+    config::{
+        AgentConfig, Common, DEFAULT_RECONNECT_MAX_MS, JoinSource, JoinToken, LogFormat, Otlp,
+    },
     model::{
         Assignment, Desired, EngineFact, InstanceState, Metric, Name, NodeFacts, ObservedInstance,
     },
@@ -191,6 +193,7 @@ impl VirtualNode {
             processes: false,
             standalone: None,
             local_socket: None,
+            otlp: Otlp::default(),
         }
     }
 
@@ -326,8 +329,8 @@ impl Body for VirtualNode {
                 let bytes = (clock::mono_ms() * 3) as f64;
                 Values::from([value("eth0.received", bytes), value("eth0.sent", bytes)])
             }
-            // Its runtimes are asked.
-            Metric::Instances => Values::new(),
+            // Its runtimes are asked. All simulated agents are one process.
+            Metric::Instances | Metric::Agent => Values::new(),
         }
     }
 
@@ -381,6 +384,7 @@ mod tests {
                 restart_count: 0,
                 guard: None,
                 next: None,
+                trace: None,
             }],
             ..Assignment::default()
         }

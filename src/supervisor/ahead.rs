@@ -60,6 +60,8 @@ impl Supervisor {
             node: self.node.clone(),
             workload: ahead.workload.clone(),
             spec_hash: ahead.hash.clone(),
+            // Its request comes with its assignment.
+            trace: None,
         };
         let operation = self.next_operation();
         instance.fetching = Some(Fetching {

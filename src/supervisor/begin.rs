@@ -120,6 +120,7 @@ fn launch(node: &Name, assigned: &Assigned) -> Launch {
         node: node.clone(),
         workload: assigned.workload.clone(),
         spec_hash: assigned.spec_hash.clone(),
+        trace: assigned.trace,
     }
 }
 

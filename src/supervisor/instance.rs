@@ -8,7 +8,10 @@ use super::{
     trial::Trying,
 };
 use crate::{
-    model::{AssignedInstance, Desired, InstanceState, Name, Restart, Run, RuntimeKind, Workload},
+    model::{
+        AssignedInstance, Desired, InstanceState, Name, Restart, Run, RuntimeKind, TraceContext,
+        Workload,
+    },
     runtime::{Exit, ImageHealth},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -128,6 +131,8 @@ pub(super) struct Assigned {
     pub files_hash: Option<String>,
     pub desired: Desired,
     pub restart_count: u64,
+    /// The request that it comes from; nothing is decided by it.
+    pub trace: Option<TraceContext>,
 }
 
 impl Assigned {
@@ -306,6 +311,7 @@ impl Instance {
             spec_hash,
             desired: next.desired,
             restart_count: next.restart_count,
+            trace: next.trace,
         });
     }
 

@@ -99,7 +99,7 @@ pub use input::{
 pub use unstored::Unstored;
 
 use crate::{
-    model::{Name, RuntimeKind},
+    model::{HealthStatus, InstanceState, Name, RuntimeKind, TraceContext},
     planted::{self, Bug},
 };
 use instance::{Instance, OperationKind};
@@ -265,6 +265,24 @@ impl Supervisor {
     /// The observed state of every instance, by name.
     pub fn observed_instances(&self) -> Vec<crate::model::ObservedInstance> {
         self.instances.values().map(Instance::report).collect()
+    }
+
+    /// The request that what is assigned of this workload comes from.
+    pub fn trace_of(&self, workload: &str) -> Option<TraceContext> {
+        self.instances.get(workload)?.assigned.as_ref()?.trace
+    }
+
+    /// Which workload an operation under way is about; `None` for what is fetched ahead.
+    pub fn workload_of(&self, operation: OperationId) -> Option<&Name> {
+        let about = |i: &&Instance| i.operation.as_ref().is_some_and(|o| o.id == operation);
+        self.instances.values().find(about).map(|i| &i.name)
+    }
+
+    /// How an instance is, as it is reported.
+    pub fn state_of(&self, workload: &str) -> Option<(InstanceState, Option<HealthStatus>)> {
+        let instance = self.instances.get(workload)?;
+        let health = instance.monitor.as_ref().map(|m| m.status().0);
+        Some((instance.state, health))
     }
 
     /// Where an instance is: its runtime and handle.

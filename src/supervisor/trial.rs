@@ -353,6 +353,7 @@ impl Instance {
             restart_count: assigned.restart_count,
             guard: None,
             next: None,
+            trace: assigned.trace,
         };
         self.assign(fallback, self.held, memory.runs.get(name));
     }

@@ -2,10 +2,14 @@
 
 pub mod clock;
 mod counted;
+pub(crate) mod durations;
 pub mod memory;
+mod process;
 mod shutdown;
 
 pub use counted::Counted;
+pub use durations::{DurationCounts, Durations};
+pub use process::ProcessUsage;
 pub use shutdown::Shutdown;
 
 /// An error with its causes, on one line: printed once, at the edge.

@@ -9,7 +9,7 @@
 use fleetctl::{
     contract::Seq,
     fleet::{Change, Effect, Entry, Fleet, Refusal},
-    journal::{Journal, SqliteJournal},
+    journal::{Journal, Recorded, SqliteJournal},
     model::{
         HealthStatus, InstanceState, Name, NodeFacts, ObservedInstance, PlacementMode, Presence,
         Run, RuntimeKind, Share, Update, Workload,
@@ -418,6 +418,7 @@ fn replay() {
         }
         written += world.journal.len();
         let entries = std::mem::take(&mut world.journal);
+        let entries: Vec<Recorded> = entries.into_iter().map(Recorded::from).collect();
         for batch in entries.chunks(256) {
             journal.append(batch).unwrap();
         }

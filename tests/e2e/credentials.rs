@@ -31,7 +31,7 @@ fn the_credential_of_a_node_opens_its_own_topics_only() {
         assert!(!mqtt.subscribe(&filter), "{filter} must not be granted");
     }
     drop(mqtt);
-    let denied = || fleet.metric("fleetctl_broker_denied_publishes");
+    let denied = || fleet.metric("fleetctl_broker_denied_total{what=\"publish\"}");
     for (n, topic) in [
         format!("fleet/state/{}", victim.name),
         format!("fleet/assignment/{}", thief.name),

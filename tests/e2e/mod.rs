@@ -5,7 +5,9 @@
 //! scenarios are grouped by theme, and each waits on conditions with a deadline.
 
 mod adopt;
+mod alerts;
 mod api;
+mod audit;
 mod brokers;
 mod check;
 mod cluster;
@@ -24,8 +26,10 @@ mod joining;
 mod logs;
 mod manifests;
 mod network;
+mod notify;
 mod order;
 mod presence;
+mod prometheus;
 mod python;
 mod restart;
 mod rollouts;
@@ -36,6 +40,8 @@ mod storage;
 mod survival;
 mod telemetry;
 mod tools;
+mod top;
+mod trace;
 mod trial;
 mod web;
 mod workloads;

@@ -169,6 +169,7 @@ async fn an_engine_that_dies_in_a_pull_is_unreachable() {
         node: "dies".parse().unwrap(),
         spec_hash: workload.spec_hash(),
         workload: Arc::new(workload),
+        trace: None,
     };
     // In the middle of a chunk, and where its end looks like the end of the answer.
     let begins = [

@@ -152,6 +152,7 @@ impl Fixture {
             node: self.node.clone(),
             workload: Arc::new(workload),
             spec_hash,
+            trace: None,
         }
     }
 

@@ -201,6 +201,7 @@ fn launch_of(command: &[&str], change: impl FnOnce(&mut Workload)) -> Launch {
         node: node_name(),
         spec_hash: workload.spec_hash(),
         workload: Arc::new(workload),
+        trace: None,
     }
 }
 

@@ -88,6 +88,7 @@ pub fn person() -> Option<Actor> {
         token: "ops".into(),
         role: Role::Operator,
         from: "192.0.2.1".into(),
+        trace: None,
     })
 }
 

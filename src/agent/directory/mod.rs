@@ -246,6 +246,7 @@ fn running(workload: Arc<Workload>) -> AssignedInstance {
         restart_count: 0,
         guard: None,
         next: None,
+        trace: None,
     }
 }
 

@@ -292,6 +292,7 @@ mod tests {
             restart_count: 0,
             guard: None,
             next: None,
+            trace: None,
         }
     }
 

@@ -88,8 +88,8 @@ impl Machine {
             Metric::Throttling => sensors::throttling(sys),
             Metric::Network => counters::network(&text(&proc.join("net/dev"))),
             Metric::Uptime => counters::uptime(&text(&proc.join("uptime"))),
-            // Its runtimes are asked.
-            Metric::Instances => Values::new(),
+            // Its runtimes are asked, or the agent itself.
+            Metric::Instances | Metric::Agent => Values::new(),
         };
         bound(&mut values);
         values

@@ -4,7 +4,10 @@
 //! wanted through a `watch` channel and sleeps without a timer while nothing is: with telemetry
 //! off, or without a connection. Messages have QoS 0, so nothing waits for a connection either.
 
+mod own;
 mod schedule;
+
+pub(super) use own::Own;
 
 use super::{
     machine::{Machine, Roots, Values, bound},
@@ -45,6 +48,8 @@ struct Wanted {
 pub(super) struct Telemetry {
     wanted: watch::Sender<Wanted>,
     sessions: u64,
+    /// What the agent itself does.
+    pub(super) own: Arc<Own>,
 }
 
 impl Telemetry {
@@ -57,10 +62,12 @@ impl Telemetry {
         publisher: Publisher,
     ) -> Telemetry {
         let (wanted, receiver) = watch::channel(Wanted::default());
+        let own = Arc::new(Own::default());
         let task = Task {
             machine: Machine::new(Roots::default(), data_dir),
             body,
             instances: Instances::default(),
+            own: own.clone(),
             schedule: Schedule::default(),
             sender,
             publisher,
@@ -69,6 +76,7 @@ impl Telemetry {
         Telemetry {
             wanted,
             sessions: 0,
+            own,
         }
     }
 
@@ -86,6 +94,9 @@ impl Telemetry {
     /// A session began (`true`) or ended.
     pub(super) fn connected(&mut self, connected: bool) {
         self.sessions += 1;
+        if connected {
+            self.own.connected();
+        }
         let session = connected.then_some(self.sessions);
         self.wanted.send_modify(|w| w.session = session);
     }
@@ -105,6 +116,7 @@ struct Task {
     machine: Machine,
     body: Option<Arc<dyn simulated::Body>>,
     instances: Instances,
+    own: Arc<Own>,
     schedule: Schedule,
     sender: Arc<Sender>,
     publisher: Publisher,
@@ -148,6 +160,8 @@ impl Task {
         for metric in self.schedule.due(clock::mono_ms()) {
             let values = match metric {
                 Metric::Instances => self.instances.measure(running).await,
+                // All simulated agents are one process.
+                Metric::Agent if self.body.is_none() => self.own.measure(),
                 _ => match self.measure(metric).await {
                     Some(values) => values,
                     None => continue,

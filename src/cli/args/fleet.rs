@@ -27,6 +27,9 @@ pub(in crate::cli) enum RolloutVerb {
         /// Workload
         #[arg(add = ArgValueCandidates::new(complete::rollouts))]
         workload: Name,
+        /// Show how it gets on until it is over; exits 1 when it did not succeed
+        #[arg(short, long)]
+        watch: bool,
         #[command(flatten)]
         output: OutputArgs,
     },

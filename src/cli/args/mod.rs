@@ -1,6 +1,7 @@
 //! What can be typed: here what all have in common, and one file per noun.
 
 mod access;
+mod alerts;
 mod apply;
 mod cluster;
 mod fleet;
@@ -10,13 +11,16 @@ mod role;
 mod workload;
 
 pub(super) use access::{ContextVerb, TokenKind, TokenVerb};
+pub(super) use alerts::{AlertListArgs, AlertsArgs, AlertsVerb, SilenceArgs};
 pub(super) use apply::{AdoptArgs, ApplyArgs, PlanArgs, RmArgs, RunArgs, ValidateArgs, VarArgs};
 pub(super) use cluster::{ClusterVerb, ManyArgs};
 pub(super) use fleet::{
     DrainArgs, HistoryArgs, InstanceVerb, MigrateArgs, RebalanceArgs, ReserveArgs, RollbackArgs,
     RolloutVerb, VersionsArgs, WhyArgs,
 };
-pub(super) use look::{AuditArgs, EventsArgs, ExecArgs, LogsArgs};
+pub(super) use look::{
+    AuditArgs, AuditVerb, AuditVerifyArgs, EventsArgs, ExecArgs, LogsArgs, TopArgs,
+};
 pub(super) use node::{CommandVerb, NodeConfigVerb, NodeConfigWait, NodeVerb, OrderArgs};
 pub(super) use role::{AgentArgs, BrokerArgs, CheckArgs, ConfigVerb, ControllerArgs};
 pub(super) use workload::{LocalWorkloads, WorkloadArg, WorkloadVerb};
@@ -137,6 +141,10 @@ pub(super) enum Verb {
     /// Remember controllers by name
     #[command(subcommand)]
     Context(ContextVerb),
+    /// Watch the fleet on a full screen: nodes, instances, rollouts, alerts, events
+    Top(TopArgs),
+    /// Show what is wrong, and silence it
+    Alerts(AlertsArgs),
     /// Show what happens in the fleet
     Events(EventsArgs),
     /// Show who changed what

@@ -64,7 +64,7 @@ pub(in crate::cli) enum NodeConfigVerb {
         telemetry.METRIC.change_threshold=5   left out while nothing moved by so much\n  \
         logs.enabled=true                     publish what instances write\n  \
         logs.interval=5s                      how long lines wait for others\n\n\
-        METRIC is cpu, memory, disk, load, temperature, throttling, network, uptime, instances, \
+        METRIC is cpu, memory, disk, load, temperature, throttling, network, uptime, instances, agent, \
         or all.")]
     Set {
         /// Node

@@ -53,6 +53,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
             node: place.node.clone(),
             spec_hash: workload.spec_hash(),
             workload: Arc::new(workload),
+            trace: None,
         },
         timeout_ms,
     };

@@ -14,8 +14,8 @@ use crate::{
         HealthStatus, Hook, InstanceState, LogLimits, LogLine, LogQuery, LogShipping, LogStream,
         Metric, MetricConfig, MissedRun, Mount, MountSource, NodeConfig, ObservedInstance, Overlap,
         Placement, PlacementMode, Port, Protocol, PullPolicy, Resources, Restart, RestartPolicy,
-        Run, RunMode, RuntimeKind, Schedule, Signal, Strategy, TerminalSize, Tmpfs, Trial,
-        TrialState, Unmanaged, Workload, WorkloadType,
+        Run, RunMode, RuntimeKind, Schedule, Signal, Strategy, TerminalSize, Tmpfs, TraceContext,
+        Trial, TrialState, Unmanaged, Workload, WorkloadType,
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -379,6 +379,11 @@ pub(super) fn from_agents() -> Vec<Example> {
     ]
 }
 
+fn trace() -> TraceContext {
+    let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    text.parse().unwrap()
+}
+
 fn from_the_controller() -> Vec<Example> {
     let key = node_key().public().to_string();
     let assigned = AssignedInstance {
@@ -387,6 +392,7 @@ fn from_the_controller() -> Vec<Example> {
         restart_count: 1,
         guard: None,
         next: None,
+        trace: None,
     };
     let of_version = |version: &str| {
         Arc::new(Workload {
@@ -403,6 +409,10 @@ fn from_the_controller() -> Vec<Example> {
             healthy_deadline_ms: 300_000,
         })),
         next: Some(of_version("1.4.0")),
+        ..assigned.clone()
+    };
+    let traced = AssignedInstance {
+        trace: Some(trace()),
         ..assigned.clone()
     };
     vec![
@@ -424,6 +434,26 @@ fn from_the_controller() -> Vec<Example> {
                 generation: 13,
                 instances: vec![guarded],
                 cfg: node_config(),
+            },
+        ),
+        Example::new(
+            "assignment-traced",
+            Kind::Assignment,
+            &[],
+            AssignmentBody {
+                generation: 14,
+                instances: vec![traced],
+                cfg: node_config(),
+            },
+        ),
+        Example::new(
+            "command-traced",
+            Kind::Command,
+            &["trace"],
+            CommandBody {
+                id: "8877665544332212".into(),
+                order: CommandSpec::new(CommandKind::Restart, Some(web())),
+                trace: Some(trace()),
             },
         ),
         Example::new(
@@ -461,6 +491,7 @@ fn from_the_controller() -> Vec<Example> {
                         taken: None,
                     }),
                 },
+                trace: None,
             },
         ),
         Example::new(

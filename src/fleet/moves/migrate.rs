@@ -3,7 +3,7 @@
 use super::{MoveWhy, stays::local_state, target::NoTarget};
 use crate::{
     fleet::{Effect, Fleet, Refusal, event::emit},
-    model::{Name, Presence, UnixMs},
+    model::{Name, Presence, TraceContext, UnixMs},
 };
 use std::collections::BTreeSet;
 
@@ -15,6 +15,7 @@ impl Fleet {
         from: &Name,
         to: Option<&Name>,
         force: bool,
+        trace: Option<TraceContext>,
         at: UnixMs,
     ) -> Result<Vec<Effect>, Refusal> {
         let w = self
@@ -52,6 +53,7 @@ impl Fleet {
         } else {
             self.begin_move(workload, from, &to, MoveWhy::Migrated, at, &mut touched)
         };
+        self.moved_by(workload, &to, trace);
         if let Some(state) = gave_up {
             let message = format!("{workload} leaves its local state in {state} on {from} behind");
             let event = emit(at, "local_state_left_behind", message).about_node(from);

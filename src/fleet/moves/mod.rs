@@ -57,7 +57,7 @@ pub(super) use room::Room;
 pub(super) use watch::is_draining;
 
 use super::{Fleet, WorkloadRecord};
-use crate::model::Name;
+use crate::model::{Name, TraceContext};
 use std::collections::BTreeSet;
 
 impl WorkloadRecord {
@@ -95,9 +95,18 @@ impl Fleet {
             return;
         };
         w.reasons.insert(node.clone(), reason);
+        w.traces.remove(node);
         w.placed.insert(node.clone());
         n.placed.insert(workload.clone());
         touched.insert(node.clone());
+    }
+
+    /// It goes to `node` by the request of a person.
+    fn moved_by(&mut self, workload: &Name, node: &Name, trace: Option<TraceContext>) {
+        if let (Some(w), Some(trace)) = (self.workloads.get_mut(workload), trace) {
+            w.traces.retain(|n, _| w.placed.contains(n));
+            w.traces.insert(node.clone(), trace);
+        }
     }
 
     /// `node` loses it.

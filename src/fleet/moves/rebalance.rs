@@ -8,7 +8,7 @@
 use super::{MoveWhy, PlannedMove, RebalanceBounds, RebalancePlan, room::Room, stays::old_first};
 use crate::{
     fleet::{Approval, Effect, Fleet, Refusal, WorkloadRecord},
-    model::{HealthStatus, Name, Presence, Run, UnixMs},
+    model::{HealthStatus, Name, Presence, Run, TraceContext, UnixMs},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +24,7 @@ impl Fleet {
     pub(in crate::fleet) fn rebalance(
         &mut self,
         moves: &[PlannedMove],
+        trace: Option<TraceContext>,
         at: UnixMs,
     ) -> Result<Vec<Effect>, Refusal> {
         if moves.len() > MAX_MOVES {
@@ -41,6 +42,7 @@ impl Fleet {
             }
             let why = MoveWhy::Rebalanced;
             effects.extend(self.begin_move(&m.workload, &m.from, &m.to, why, at, &mut touched));
+            self.moved_by(&m.workload, &m.to, trace);
             begun += 1;
         }
         if begun == 0 {

@@ -3,7 +3,7 @@
 
 use super::super::{Effect, Fleet, NodeRecord, WorkloadRecord, event::emit};
 use super::{
-    OpenWindows, Rollout, RolloutPhase, Step, StepState, Verdict,
+    OpenWindows, Person, Rollout, RolloutPhase, Step, StepState, Verdict,
     batch::{Batch, choose},
     judge::{Sight, Since, sight},
     say::{list, reason_of, verdict_text, ways_out},
@@ -95,7 +95,7 @@ impl Fleet {
         let mut effects = look.effects;
         self.leave_guards_out(name, at);
         if let Some(verdict) = failed {
-            effects.extend(self.take_back(name, Some(verdict), None, at, touched));
+            effects.extend(self.take_back(name, Some(verdict), Person::default(), at, touched));
             let goes_back = |w: &WorkloadRecord| {
                 let rollout = w.rollout.as_ref();
                 rollout.is_some_and(|r| r.phase == RolloutPhase::RollingBack)

@@ -23,7 +23,7 @@ use super::{
     OpenWindows, RevisionVerdict, Rollout, RolloutPhase, Step, StepState, Verdict,
     advance::{Look, are, count, healthy_by},
     batch::choose,
-    begin::{become_wanted, version_of},
+    begin::{Person, become_wanted, version_of},
     judge::{Sight, serves},
     nodes_text,
     say::{list, verdict_text},
@@ -38,7 +38,7 @@ impl Fleet {
         &mut self,
         name: &Name,
         verdict: Option<Verdict>,
-        by: Option<String>,
+        by: Person,
         at: UnixMs,
         touched: &mut BTreeSet<Name>,
     ) -> Vec<Effect> {
@@ -94,6 +94,7 @@ impl Fleet {
             record.rollout = Some(rollout);
             return effects;
         }
+        let failed = record.edition(rollout.to).cloned();
         let good = record.edition(rollout.from).cloned();
         let Some(good) = good else {
             record.rollout = Some(rollout);
@@ -126,6 +127,14 @@ impl Fleet {
         }
         rollout.phase = RolloutPhase::RollingBack;
         record.rollout = Some(rollout);
+        // Where nobody asks for it, what was asked for and failed is behind it.
+        let by = match by.name {
+            Some(_) => by,
+            None => Person {
+                trace: failed.and_then(|left| left.trace),
+                ..by
+            },
+        };
         become_wanted(record, good.spec, good.spec_hash, by, good.verdict, at);
         record.prune_history();
         touched.extend(self.decide(BTreeSet::from([name.clone()])));

@@ -1,22 +1,40 @@
 //! A workload gets another spec: applied by a person, or taken back.
 
-use super::super::{Effect, NodeRecord, WorkloadRecord, event::emit};
+use super::super::{Actor, Effect, NodeRecord, WorkloadRecord, event::emit};
 use super::{
     OpenWindows, Revision, RevisionVerdict, Rollout, RolloutPhase, Step, StepState,
     judge::{Sight, Since, sight},
     tell::goes_forward,
 };
-use crate::model::{Name, Presence, UnixMs, Workload};
+use crate::model::{Name, Presence, TraceContext, UnixMs, Workload};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+/// The person behind a change; nobody, where it comes by itself.
+#[derive(Debug, Clone, Default)]
+pub(in crate::fleet) struct Person {
+    /// Name of the API token.
+    pub name: Option<String>,
+    /// The request.
+    pub trace: Option<TraceContext>,
+}
+
+impl Person {
+    pub(in crate::fleet) fn of(by: Option<&Actor>) -> Person {
+        Person {
+            name: by.map(|actor| actor.token.clone()),
+            trace: by.and_then(|actor| actor.trace),
+        }
+    }
+}
+
 /// Who changes it, and in which way.
 #[derive(Debug, Clone)]
 pub(in crate::fleet) struct Doer {
-    /// Name of the API token.
-    pub by: Option<String>,
+    /// Who.
+    pub by: Person,
     /// It goes back to what was there before when it fails. Not where a person takes something
     /// back: what was there before is what they want to be rid of, and only another version that is
     /// known to work is gone back to.
@@ -37,7 +55,7 @@ pub(in crate::fleet) fn take_spec(
     // A new one has revision 0 until here; one from before there was a history is remembered now.
     let known = record.revision > 0;
     if known && record.history.is_empty() {
-        record.remember(None, RevisionVerdict::Untried);
+        record.remember(Person::default(), RevisionVerdict::Untried);
     }
     let replaces = known && record.spec_hash != hash;
     // Also of what goes on: it may be on its way to no node at all.
@@ -66,7 +84,7 @@ pub(in crate::fleet) fn take_spec(
             Vec::new()
         }
         (true, true) if !before.is_empty() => {
-            start(nodes, record, back, &before, doer.by, at, touched)
+            start(nodes, record, back, &before, doer.by.name, at, touched)
         }
         _ => {
             at_once(record, at, touched);
@@ -82,7 +100,7 @@ pub(super) fn become_wanted(
     record: &mut WorkloadRecord,
     spec: Arc<Workload>,
     hash: String,
-    by: Option<String>,
+    by: Person,
     verdict: RevisionVerdict,
     at: UnixMs,
 ) {
@@ -91,6 +109,7 @@ pub(super) fn become_wanted(
     record.spec_hash = hash;
     record.revision += 1;
     record.applied_ms = at;
+    record.requested(by.trace);
     record.remember(by, verdict);
     // What nodes still have, and go back to, takes its place in their assignments too.
     let in_use: BTreeSet<u64> = record

@@ -74,7 +74,7 @@ pub use record::{
 pub use versions::{RevisionView, RolloutSummary, RunningVersion, VersionsView};
 
 pub(super) use advance::News;
-pub(super) use begin::{Doer, take_spec};
+pub(super) use begin::{Doer, Person, take_spec};
 pub(super) use judge::hash_on;
 pub(super) use windows::check_windows;
 

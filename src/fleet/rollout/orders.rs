@@ -2,7 +2,8 @@
 
 use super::super::{Effect, Fleet, Refusal, WorkloadRecord, event::emit};
 use super::{
-    Doer, OpenWindows, Revision, RevisionVerdict, RolloutOrder, RolloutPhase, Step, StepState,
+    Doer, OpenWindows, Person, Revision, RevisionVerdict, RolloutOrder, RolloutPhase, Step,
+    StepState,
     begin::{take_spec, version_of},
     say::take_back_text,
     tell::goes_forward,
@@ -16,7 +17,7 @@ impl Fleet {
         &mut self,
         name: &Name,
         order: &RolloutOrder,
-        by: Option<String>,
+        by: Person,
         at: UnixMs,
     ) -> Result<Vec<Effect>, Refusal> {
         let record = self
@@ -48,7 +49,7 @@ impl Fleet {
         &mut self,
         name: &Name,
         to: Option<u64>,
-        by: Option<String>,
+        by: Person,
         at: UnixMs,
         touched: &mut BTreeSet<Name>,
     ) -> Result<Vec<Effect>, Refusal> {

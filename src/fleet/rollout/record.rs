@@ -1,6 +1,6 @@
 //! What is remembered of rollouts and of the versions of a workload. Stored.
 
-use crate::model::{Name, UnixMs, Workload};
+use crate::model::{Name, TraceContext, UnixMs, Workload};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use utoipa::ToSchema;
@@ -19,6 +19,9 @@ pub struct Revision {
     /// By whom: name of the API token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// By which request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
     /// Whether it is known to work.
     #[serde(default)]
     pub verdict: RevisionVerdict,

@@ -1,7 +1,7 @@
 //! Which revisions of a workload are remembered, and which of them a node is assigned.
 
 use super::super::WorkloadRecord;
-use super::{Revision, RevisionVerdict};
+use super::{Person, Revision, RevisionVerdict};
 use crate::model::Workload;
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -59,14 +59,25 @@ impl WorkloadRecord {
         self.newest_good(&self.spec_hash).or_else(last)
     }
 
+    /// Where a person's order to go back leads, `to` this revision or by itself; `None`: nowhere.
+    pub(in crate::fleet) fn back_to(&self, to: Option<u64>) -> Option<u64> {
+        let under_way = self.rollout.as_ref().filter(|r| r.phase.is_active());
+        match (to, under_way) {
+            (Some(to), _) => self.edition(to).map(|r| r.revision),
+            (None, Some(rollout)) if rollout.from != rollout.to => Some(rollout.from),
+            (None, _) => self.earlier(),
+        }
+    }
+
     /// Remembers what is wanted now.
-    pub(super) fn remember(&mut self, by: Option<String>, verdict: RevisionVerdict) {
+    pub(super) fn remember(&mut self, by: Person, verdict: RevisionVerdict) {
         self.history.push(Revision {
             revision: self.revision,
             spec: self.spec.clone(),
             spec_hash: self.spec_hash.clone(),
             applied_ms: self.applied_ms,
-            by,
+            by: by.name,
+            trace: by.trace,
             verdict,
         });
     }

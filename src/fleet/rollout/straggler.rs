@@ -19,6 +19,7 @@ impl WorkloadRecord {
     /// to nothing in the middle of its rollout makes no good version of it. While a rollout goes on,
     /// the node begins with what all had before, and waits for its turn.
     pub(in crate::fleet) fn take_in(&mut self, node: &Name) {
+        self.traces.remove(node);
         if self.rollout.as_ref().is_some_and(|r| r.phase.is_active()) {
             return;
         }

@@ -110,6 +110,7 @@ impl WorkloadRecord {
             restart_count: self.restart_count,
             guard: self.guard_on(name, node, room).map(Box::new),
             next: self.next_on(name, node, room),
+            trace: self.trace_on(name),
         }
     }
 

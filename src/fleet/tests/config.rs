@@ -3,7 +3,7 @@
 use super::{apply, enrolled, name, names, refuse, three, touched};
 use crate::{
     fleet::{Change, Fleet, Refusal},
-    model::NodeConfig,
+    model::{Metric, MetricConfig, NodeConfig, NodeFacts},
 };
 
 fn every(ms: u64) -> NodeConfig {
@@ -69,4 +69,34 @@ fn settings_go_with_their_node() {
     apply(&mut fleet, Change::NodeRemoved { node: name("a") });
     super::apply(&mut fleet, enrolled("a", "another key", true));
     assert_eq!(beat(&fleet, "a"), 12_000);
+}
+
+#[test]
+fn an_agent_is_told_of_a_metric_once_it_knows_it() {
+    let mut fleet = three();
+    let node_config = NodeConfig {
+        telemetry: [Metric::Cpu, Metric::Agent]
+            .map(|m| (m, MetricConfig::default()))
+            .into(),
+        ..NodeConfig::default()
+    };
+    apply(&mut fleet, Change::Configured { node_config });
+    let told = |fleet: &Fleet, node: &str| -> Vec<Metric> {
+        let assignment = fleet.assignment(node).expect("a member");
+        assignment.cfg.telemetry.into_keys().collect()
+    };
+    let mut describe = |features: u32| {
+        let before = super::generations(&fleet);
+        let facts = NodeFacts {
+            features,
+            ..super::facts(&[])
+        };
+        let effects = apply(&mut fleet, super::described("a", facts));
+        (touched(&fleet, &before, &effects), told(&fleet, "a"))
+    };
+    assert_eq!(describe(3).1, [Metric::Cpu]);
+    let all = vec![Metric::Cpu, Metric::Agent];
+    assert_eq!(describe(4), (names(&["a"]), all));
+    assert_eq!(describe(3), (names(&["a"]), vec![Metric::Cpu]));
+    assert_eq!(describe(2), (names(&[]), vec![Metric::Cpu]));
 }

@@ -9,7 +9,8 @@
 //! | [`presence`] | online, silent, offline |
 //! | [`config`] | settings of all nodes and of one |
 //! | [`moves`] | failover, migration, drain, rebalance, with a clock |
-//! | [`command`], [`token`] | orders and tokens |
+//! | [`command`], [`token`], [`silence`] | orders, tokens, and what nobody wants to be told |
+//! | [`trace`] | which request an instance comes from |
 //! | [`neighbours`], [`guards`] | what could never be together; what has room in one message |
 //! | [`rollout`], [`rollout_back`], [`rollout_trial`], [`rollout_random`] | rollouts there and back, who decides what works, in a fleet of nodes that obey ([`rollout_world`]) |
 //! | [`random`] | whatever the entries are: replay, storage, invariants |
@@ -31,8 +32,10 @@ mod rollout_back;
 mod rollout_random;
 mod rollout_trial;
 mod rollout_world;
+mod silence;
 mod size;
 mod token;
+mod trace;
 mod workload;
 
 use super::{Change, Effect, Entry, Fleet, Refusal};

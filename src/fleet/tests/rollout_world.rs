@@ -124,6 +124,7 @@ impl World {
             token: "ann".into(),
             role: Role::Operator,
             from: "127.0.0.1".into(),
+            trace: None,
         });
         let entry = Entry {
             at_ms: self.at,

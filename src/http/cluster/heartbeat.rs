@@ -351,6 +351,7 @@ mod tests {
                 healthy_deadline_ms: 60_000,
             })),
             next: None,
+            trace: None,
         };
         for (state, expected) in [("running", "2"), ("passed", "2"), ("failed", "1")] {
             let said: HttpInstance = serde_json::from_value(json!({

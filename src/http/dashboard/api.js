@@ -1,6 +1,5 @@
 /**
- * The HTTP API as the dashboard asks it; `/api/v1/openapi.json` describes it. The audit trail may
- * have `changes` (a diff as text) and a `hash` in its lines; it has neither yet.
+ * The HTTP API as the dashboard asks it; `/api/v1/openapi.json` describes it.
  *
  * A change carries `X-Fleetctl: dashboard`, which no other site can make a browser send.
  */
@@ -29,18 +28,26 @@ export const may = role => ROLES.indexOf(who.session?.role ?? "") >= ROLES.index
 /** A path with its parts encoded. @param {TemplateStringsArray} texts @param {(string | number | null | undefined)[]} parts */
 export const path = (texts, ...parts) => texts.reduce((all, text, i) => all + encodeURIComponent(parts[i - 1] ?? "") + text);
 
+export const pause = (ms = 0) => new Promise(end => setTimeout(end, ms));
+
 /** Longer than any request takes that is no stream. */
 const PATIENCE_MS = 70_000;
 
-/** @param {string} where below `/api/v1` @param {unknown} [body] @param {AbortSignal} [signal] its end; without one, patience */
-async function ask(method = "", where, body, signal) {
+/** @param {string} where below `/api/v1` @param {unknown} [body] @param {AbortSignal} [signal] its end; without one, patience @param {number} [most] */
+async function ask(method = "", where, body, signal, most = method === "GET" ? PATIENCE_MS / 5 : PATIENCE_MS) {
 	/** @type {Record<string, string>} */
 	const headers = method === "GET" ? {} : {"X-Fleetctl": "dashboard"};
 	if (body !== undefined) headers["Content-Type"] = "application/json";
-	const patience = AbortSignal.timeout(method === "GET" ? PATIENCE_MS / 5 : PATIENCE_MS);
+	/** @type {RequestInit} */
+	const how = {method, headers, signal: signal ?? AbortSignal.timeout(most), cache: "no-store", body: body === undefined ? undefined : JSON.stringify(body)};
+	const go = () => fetch(`/api/v1${where}`, how);
 	let response;
 	try {
-		response = await fetch(`/api/v1${where}`, {method, headers, signal: signal ?? patience, cache: "no-store", body: body === undefined ? undefined : JSON.stringify(body)});
+		// A network that changes ends what is under way. A change may have been done: it is not sent again.
+		response = await go().catch(error => {
+			if (method !== "GET" || how.signal?.aborted) throw error;
+			return pause(300).then(go);
+		});
 	} catch (error) {
 		if (!signal?.aborted) link.dispatchEvent(new Event("unreachable"));
 		throw new Problem(0, {detail: `the controller cannot be reached${method === "GET" ? "" : "; whether it was done is not known"}`});
@@ -52,8 +59,8 @@ async function ask(method = "", where, body, signal) {
 	throw new Problem(response.status, await response.json().catch(() => ({})));
 }
 
-/** @returns {Promise<any>} */
-export const get = async (where = "") => (await ask("GET", where)).json();
+/** @param {number} [most] ms that are waited @returns {Promise<any>} */
+export const get = async (where = "", most) => (await ask("GET", where, undefined, undefined, most)).json();
 
 export const text = async (where = "") => (await ask("GET", where)).text();
 

@@ -17,7 +17,7 @@ const BATCH_MS = 250;
 /** @type {NumberedEvent[]} newest last */
 export const recent = [];
 
-/** @type {{state: "connecting" | "live" | "lost", since: number}} */
+/** `since`: of a lost connection, when something was heard last. @type {{state: "connecting" | "live" | "lost", since: number}} */
 export const status = {state: "connecting", since: Date.now()};
 
 const bus = new EventTarget();
@@ -30,6 +30,8 @@ let timer = 0;
 let retry = 0;
 let delay = 1000;
 let lastId = "";
+let failed = false;
+let heard = Date.now();
 
 /** @param {AbortSignal} signal @param {(batch: Batch) => void} hear */
 export const onEvents = (signal, hear) => bus.addEventListener("batch", e => hear(/** @type {CustomEvent<Batch>} */ (e).detail), {signal});
@@ -40,7 +42,7 @@ export const onStatus = (signal, hear) => bus.addEventListener("status", hear, {
 /** @param {"live" | "lost"} state */
 function become(state) {
 	if (status.state === state) return;
-	Object.assign(status, {state, since: Date.now()});
+	Object.assign(status, {state, since: state === "lost" ? heard : Date.now()});
 	bus.dispatchEvent(new Event("status"));
 }
 
@@ -50,18 +52,23 @@ export function start() {
 	// EventSource resumes by itself with Last-Event-ID, but not after it has given up.
 	source = new EventSource(`/api/v1/events${lastId && `?since=${lastId}`}`);
 	source.onopen = () => {
+		failed = false;
 		delay = 1000;
 		become("live");
 		// What happened meanwhile may be more than the controller keeps.
 		if (lastId) take(null);
 	};
 	source.onerror = () => {
-		become("lost");
-		if (source?.readyState !== EventSource.CLOSED) return;
+		// A network that changes ends it once; what fails again is lost.
+		if (failed) become("lost");
+		failed = true;
+		source?.close();
+		clearTimeout(retry);
 		retry = setTimeout(start, delay);
 		delay = Math.min(delay * 2, 15_000);
 	};
 	source.onmessage = message => {
+		heard = Date.now();
 		lastId = message.lastEventId || lastId;
 		take(message.data);
 	};
@@ -89,6 +96,12 @@ function take(data) {
 function flush() {
 	/** @type {NumberedEvent[]} */
 	const read = raw.slice(-READ).map(data => JSON.parse(data)).filter(e => e.id > (recent.at(-1)?.id ?? 0));
+	let last = recent.at(-1)?.id ?? 0;
+	for (const e of read) {
+		// Numbers have no gap, and begin with the time when the controller does.
+		if (last && e.id > last + 1) e.missed = Math.abs(e.id - e.event.at) < 10_000 ? -1 : e.id - last - 1;
+		last = e.id;
+	}
 	const batch = {events: read.map(e => e.event), flood: flood || raw.length > READ};
 	recent.push(...read);
 	recent.splice(0, recent.length - KEPT);
@@ -100,6 +113,7 @@ function flush() {
 
 link.addEventListener("unreachable", () => become("lost"));
 link.addEventListener("reachable", () => {
+	heard = Date.now();
 	if (status.state !== "lost" || !source) return;
 	if (source.readyState === EventSource.OPEN) become("live");
 	else start();

@@ -18,7 +18,8 @@ export function watchNodes(signal, show) {
 	const changed = new Set();
 	let many = false;
 	let timer = 0;
-	const take = (/** @type {NodeView[]} */ list) => {
+	/** @param {NodeView[]} list */
+	const take = list => {
 		nodes = new Map(list.map(n => [n.name, n]));
 		show(list);
 	};

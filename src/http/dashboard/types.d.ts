@@ -85,9 +85,24 @@ interface NodeConfig { heartbeat_interval_ms: number; logs?: { enabled: boolean;
 interface NodeConfigView { configured?: NodeConfig | null; effective_wanted: NodeConfig; reported?: { config: NodeConfig; heard_ms: number } | null }
 interface NodeHistory { step_ms: number; times: number[]; series: Record<string, (number | null)[]> }
 interface FleetEvent { at: number; event: string; node?: string | null; workload?: string | null; message: string }
-interface NumberedEvent { id: number; event: FleetEvent }
+/** `missed`: so many before it are not here; -1: the controller began anew. */
+interface NumberedEvent { id: number; event: FleetEvent; missed?: number }
 interface TokenView { id: string; kind: "join" | "api"; name: string; role?: Role | null; created_ms: number; expires_ms: number; valid: boolean }
 interface AuditLine { id: number; at: number; by: { token: string; role: Role; from: string }; what: string; changes?: string | null; hash?: string | null }
+interface Alert {
+  id: string; rule: string; severity: "info" | "warning" | "critical"; subject: { node?: string; workload?: string };
+  message: string; state: "pending" | "firing" | "resolved" | "silenced"; since_ms: number; resolved_ms?: number | null;
+  silenced?: { until_ms: number; comment: string; by: string } | null; escalated_ms?: number | null;
+}
+interface Rule {
+  name: string; enabled: boolean; when: string; severity: Alert["severity"]; samples: number; above?: number; below?: number;
+  nodes?: string[]; workloads?: string[]; notify: string[]; escalate_after_ms?: number; escalate_to?: string[]; firing: number;
+}
+interface Receiver {
+  name: string; kind: string; delivered: number; failed: number; dropped: number; waiting: number;
+  last_error?: string | null; last_ms?: number | null;
+}
+interface Verified { ok: boolean; lines: number; first_bad?: number; faults?: { line: number; what: string }[]; head: { id: number; hash: string } }
 interface ClusterStatus {
   workloads: number; rollouts: number; moves: number; memory_total: number; cpus_total: number;
   nodes: Record<string, number>; instances: { wanted: number; missing: number; by_state: Record<string, number> };
@@ -123,7 +138,7 @@ interface TableSpec<T> {
   href?(row: T): string;
   /** A column's id, with `-` in front for the other way round. */
   sort?: string;
-  none?: string;
+  none?: Child;
   onsort?(sort: string): void;
 }
 
@@ -134,15 +149,17 @@ interface HTMLElementTagNameMap {
 }
 
 /** What stands in a fleet, beside its nodes. */
-type Standing = { status?: ClusterStatus; workloads?: WorkloadView[]; instances?: InstanceView[] };
+type Standing = { status?: ClusterStatus; workloads?: WorkloadView[]; instances?: InstanceView[]; alerts?: Alert[]; more?: boolean };
 /** Something that needs a person. */
-type Need = [weight: number, state: string, what: string, href: string, text: string, since?: number | null];
+type Need = [weight: number, state: string, what: string, href: string, text: string, since?: number | null, alert?: string, all?: string];
 type Tone = "good" | "busy" | "warn" | "bad" | "idle";
 /** How many nodes of a rollout are so. */
 type Counted = "healthy" | "changing" | "failed" | "returning" | "returned" | "unchanged" | "waiting";
 type Scheduled = InstanceView & { when: string };
 /** A log line; without a stream it is a notice. */
-type LogLine = { node: string; cursor: bigint; stream: string; text: string };
+type LogLine = { node: string; cursor: bigint; stream: string; text: string; plain: string };
+/** How text of a terminal looks from some point on. */
+type Pen = { ink: string; paper: string; set: Set<string> };
 type Series = [key: string, label: string, colour: string];
 type Tab = [id: string, title: string, show: (into: HTMLElement, alive: AbortSignal, extra?: string) => void];
 /** Events that came together; `flood`: some are missing, so all may have changed. */

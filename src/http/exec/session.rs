@@ -328,7 +328,7 @@ impl Session {
     fn send(&self, id: &str, input: ExecInput) {
         let mut order = CommandSpec::new(CommandKind::Input, None);
         order.input = Some(input);
-        self.controller.outbox.command(id, &self.node, order);
+        self.controller.outbox.command(id, &self.node, order, None);
     }
 
     /// Something in the fleet has changed: whether the node is there.

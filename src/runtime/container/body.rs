@@ -6,7 +6,10 @@ use crate::{
         ContainerNetwork, ContainerOptions, HealthCheck, LogLimits, MountSource, Resources, Run,
         RuntimeKind, Workload,
     },
-    runtime::{LABEL_NODE, LABEL_SPEC_HASH, LABEL_VERSION, LABEL_WORKLOAD, Launch, RuntimeError},
+    runtime::{
+        ENV_TRACE, LABEL_NODE, LABEL_SPEC_HASH, LABEL_TRACE, LABEL_VERSION, LABEL_WORKLOAD, Launch,
+        RuntimeError,
+    },
 };
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, EndpointSettings, HealthConfig, HostConfig,
@@ -233,6 +236,9 @@ fn environment(launch: &Launch) -> Vec<String> {
     {
         all.insert(ENV_PARAMS, json);
     }
+    if let Some(trace) = launch.trace {
+        all.insert(ENV_TRACE, trace.to_string());
+    }
     all.extend(workload.env.iter().map(|(k, v)| (k.as_str(), v.clone())));
     all.into_iter().map(|(k, v)| format!("{k}={v}")).collect()
 }
@@ -270,6 +276,9 @@ fn labels(launch: &Launch, options: &ContainerOptions) -> HashMap<String, String
         (LABEL_VERSION.to_owned(), launch.workload.version.clone()),
         (LABEL_SPEC_HASH.to_owned(), launch.spec_hash.clone()),
     ]);
+    if let Some(trace) = launch.trace {
+        labels.insert(LABEL_TRACE.to_owned(), trace.trace_id());
+    }
     labels
 }
 

@@ -64,6 +64,7 @@ fn launch(change: impl FnOnce(&mut Workload)) -> Launch {
         node: "pi-1".parse().unwrap(),
         spec_hash: workload.spec_hash(),
         workload: Arc::new(workload),
+        trace: None,
     }
 }
 
@@ -114,6 +115,29 @@ fn everything_that_was_asked_for_is_in_the_body() {
         ("1048576", "4")
     );
     assert_eq!(warnings(&launch.workload).len(), 1);
+}
+
+#[test]
+fn the_request_is_a_label_and_a_variable_and_no_part_of_the_spec() {
+    let plain = launch(|_| {});
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut traced = plain.clone();
+    traced.trace = trace.parse().ok();
+    assert_eq!(traced.container_name(), plain.container_name());
+    let body = made(&traced, RuntimeKind::Docker, Limits::all());
+    let labels = body.labels.unwrap();
+    assert_eq!(labels[LABEL_TRACE], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(labels[LABEL_SPEC_HASH], plain.spec_hash);
+    let env = body.env.unwrap();
+    assert!(env.contains(&format!("TRACEPARENT={trace}")), "{env:?}");
+    let own = Launch {
+        trace: traced.trace,
+        ..launch(|w| {
+            w.env.insert("TRACEPARENT".into(), "own".into());
+        })
+    };
+    let env = made(&own, RuntimeKind::Docker, Limits::all()).env.unwrap();
+    assert!(env.contains(&"TRACEPARENT=own".to_owned()), "{env:?}");
 }
 
 #[test]

@@ -162,6 +162,7 @@ mod tests {
             node: "pi-1".parse().unwrap(),
             spec_hash: "same".to_owned(),
             workload: Arc::new(workload),
+            trace: None,
         }
     }
 

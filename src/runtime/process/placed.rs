@@ -262,6 +262,7 @@ mod tests {
                 node: "pi".parse().expect("a name"),
                 spec_hash: workload.spec_hash(),
                 workload: std::sync::Arc::new(workload),
+                trace: None,
             };
             let root = self.root.path().join("instances");
             let dir = InstanceDir::new(root.join(handle));

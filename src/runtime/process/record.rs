@@ -13,7 +13,7 @@ use super::cgroup::Cgroup;
 use super::process_id::ProcessId;
 use super::program;
 use crate::model::{FileSpec, LogLimits, Name, Resources, Run, UnixMs};
-use crate::runtime::{Exit, Launch, RuntimeError};
+use crate::runtime::{ENV_TRACE, Exit, Launch, RuntimeError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -73,6 +73,10 @@ impl Plan {
     pub fn new(launch: &Launch) -> Result<Plan, RuntimeError> {
         let workload = &launch.workload;
         let mut env = workload.env.clone();
+        if let Some(trace) = launch.trace {
+            env.entry(ENV_TRACE.to_owned())
+                .or_insert_with(|| trace.to_string());
+        }
         if !workload.params.is_empty() {
             let params = serde_json::Value::Object(workload.params.clone()).to_string();
             env.entry("FLEETCTL_PARAMS".to_owned()).or_insert(params);
@@ -303,6 +307,7 @@ mod tests {
             node: "pi".parse().expect("a name"),
             spec_hash: workload.spec_hash(),
             workload: std::sync::Arc::new(workload),
+            trace: None,
         };
         Plan::new(&launch).expect("a plan")
     }

@@ -21,6 +21,7 @@ fn launch(workload: Workload) -> Launch {
         node: "sim-0001".parse().unwrap(),
         spec_hash: workload.spec_hash(),
         workload: Arc::new(workload),
+        trace: None,
     }
 }
 

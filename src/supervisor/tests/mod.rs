@@ -120,6 +120,7 @@ fn run(workload: Workload) -> AssignedInstance {
         restart_count: 0,
         guard: None,
         next: None,
+        trace: None,
     }
 }
 

@@ -171,6 +171,7 @@ fn instances(all: &[Option<Given>; 3], plain: bool) -> Vec<AssignedInstance> {
             restart_count: given.restart_count,
             guard: given.fallback.map(|version| Box::new(guard(version))),
             next: given.next.map(of),
+            trace: None,
         })
     };
     NAMES.iter().zip(all).filter_map(one).collect()

@@ -45,6 +45,12 @@ impl<'a> AgentSetup<'a> {
         }
     }
 
+    /// This name as it is, for pictures: other tests must not run beside it.
+    pub fn called(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
     pub fn docker(mut self) -> Self {
         self.docker = true;
         self

@@ -251,11 +251,16 @@ impl Fleet {
         });
     }
 
+    /// The address of its API and its dashboard, as in `http://127.0.0.1:7070`.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.api.local())
+    }
+
     /// A command with this fleet's address and token.
     pub fn command(&self) -> Command {
         let mut command = fleetctl();
         command
-            .env("FLEETCTL_URL", format!("http://{}", self.api.local()))
+            .env("FLEETCTL_URL", self.origin())
             .env("FLEETCTL_TOKEN", &self.token)
             .env("HOME", self.dir.path());
         command

@@ -41,6 +41,24 @@ fn a_node_that_returns_in_time_keeps_what_it_has() {
 }
 
 #[test]
+fn of_a_node_that_is_away_nothing_is_said_to_run() {
+    let mut world = World::of(&["a", "b"]);
+    world.apply(applied(&[replicas("web", 1)]));
+    world.report_all();
+    let home = world.placed("web")[0].clone();
+    let shown = |world: &World| {
+        let view = world.fleet.node_view(&name(&home), None).unwrap();
+        (view.running, view.instances)
+    };
+    assert_eq!(shown(&world), (1, 1));
+    world.offline(&home);
+    assert_eq!(shown(&world), (0, 1));
+    world.pass(LOST_AFTER);
+    // It was placed elsewhere: what the node reported last is no instance of its any more.
+    assert_eq!(shown(&world), (0, 0));
+}
+
+#[test]
 fn another_last_will_does_not_make_a_node_less_long_offline() {
     let mut world = World::of(&["a", "b"]);
     world.offline("a");

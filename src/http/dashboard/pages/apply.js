@@ -22,7 +22,8 @@ export default function apply({main, query, signal}) {
 	const prune = h("input", {type: "checkbox", onchange: stale});
 	const variables = h("input", {placeholder: "channel=beta, EDITION=2", oninput: stale});
 	const beside = h("p.muted", {role: "status"});
-	const result = h("div", {"aria-live": "polite"});
+	const result = h("div");
+	const says = h("p.hidden", {role: "status"});
 	const plans = button("Plan", () => plan(), "primary");
 	if (query.get("draft")) {
 		text.value = sessionStorage.getItem("fleetctl-draft") ?? "";
@@ -47,6 +48,7 @@ export default function apply({main, query, signal}) {
 			const yes = button("Apply this plan", () => agree(asked, made), {class: "primary", disabled: nothing});
 			fill(result, section("Plan", why && h("div.note.warn", {role: "alert"}, h("b", "Not applied. "), why), planView(made), may("operator") ? yes : "To apply it, the role operator is needed."));
 			if (why) yes.focus();
+			fill(says, why ?? "The plan is below.");
 		} catch (error) {
 			fill(result, problemBox(error, jump));
 		}
@@ -68,7 +70,7 @@ export default function apply({main, query, signal}) {
 	/** @param {string[]} workloads @param {string[]} removed */
 	async function follow(workloads, removed) {
 		const list = h("ul.where");
-		const state = h("p", {role: "status"}, workloads.length ? "Applied. Its instances are on the way." : `Applied: ${count(removed.length, "workload")} removed.`);
+		const state = h("p", workloads.length ? "Applied. Its instances are on the way." : `Applied: ${count(removed.length, "workload")} removed.`);
 		fill(result, section("Applied", state, list, h("div.actions", workloads.map(n => h("a.button", {href: at("workloads", n)}, n)))));
 		// Short at first, so that there is something to see.
 		for (let round = 0, settled = !workloads.length; !settled && !signal.aborted && state.isConnected; round += 1) {
@@ -78,6 +80,7 @@ export default function apply({main, query, signal}) {
 			fill(list, instances.slice(0, 50).map(i => h("li", badge(i.state), ` ${i.workload} on ${i.node ?? "no node"} `, h("span.muted", i.reason))), instances.length > 50 && h("li", `and ${instances.length - 50} more`));
 			settled = answer.settled;
 			if (settled) fill(state, h("b", answer.ok ? "Everything runs as wanted." : "Some of it does not run, for the reason that it says."));
+			if (settled) fill(says, state.textContent);
 		}
 	}
 
@@ -108,11 +111,12 @@ export default function apply({main, query, signal}) {
 	})());
 
 	const files = h("input", {type: "file", multiple: true, hidden: true, onchange: () => take(files.files)});
-	const over = (/** @type {DragEvent} */ e) => {
+	/** @param {DragEvent} e */
+	const over = e => {
 		e.preventDefault();
 		drop.classList.toggle("over", e.type === "dragover");
 	};
 	const drop = h("div.drop", {ondragover: over, ondragleave: over, ondrop: e => (over(e), take(e.dataTransfer.files))}, text);
 	fill(main, h("h1", "Apply"), h("p.muted", "Nothing is done before you have seen the plan and agreed to it."), drop, beside,
-		h("div.bar", plans, button("Choose files…", () => files.click()), files, field("File name", name), field("Variables", variables), field("Prune", prune, "also remove what is in none of these")), result);
+		h("div.bar", plans, button("Choose files…", () => files.click()), files, field("File name", name), field("Variables", variables), field("Prune", prune, "also remove what is in none of these")), says, result);
 }

@@ -64,7 +64,7 @@ export default function commands({main, signal}) {
 			for await (const line of lines("POST", "/commands", request, life.signal)) {
 				if (line.node) results.push(line);
 				total = line.total ?? total;
-				timer ||= setTimeout(show, 150);
+				timer ||= setTimeout(show, 400);
 				if (!line.done) continue;
 				clearTimeout(timer);
 				show();

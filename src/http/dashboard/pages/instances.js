@@ -16,7 +16,7 @@ export function instanceTable(label = "", first, onlogs) {
 		first === "node" ? ["node", "Node", "6 1", 0, i => i.node ?? ((i.count ?? 1) > 1 ? `${i.count} wait` : "waits"), true]
 			: ["workload", "Workload", "6 1", 0, i => i.workload, true],
 		["state", "State", "7.5", 0, i => badge(i.state, i.reason), i => i.state],
-		["version", "Version", "6", 36, i => (i.up_to_date ? i.version : `${i.version} (old)`), true],
+		["version", "Version", "6 1", 36, i => (i.up_to_date ? i.version : `${i.version} (old)`), true],
 		["restarts", "Restarts", "5", 48, i => i.restarts, true, true],
 		["since", "Since", "5", 44, i => ago(i.since_ms), i => -i.since_ms],
 		["runtime", "Runtime", "5", 62, i => i.runtime, true],
@@ -39,5 +39,5 @@ export function instanceTable(label = "", first, onlogs) {
 		return i.node ? [onlogs && act("Logs", () => onlogs(i)), may("operator") && [!stopped && order("Restart", "restart"), stopped ? order("Start", "start") : order("Stop", "stop")]] : "";
 	}
 
-	return table({label, columns, key: i => `${i.workload}@${i.node ?? ""}`, href: i => (first === "node" ? at("nodes", i.node) : at("workloads", i.workload)), none: "No instance."});
+	return table({label, columns, key: i => `${i.workload}@${i.node ?? ""}`, href: i => (first === "node" ? at("nodes", i.node) : at("workloads", i.workload)), none: first === "node" ? "No instance: it is stopped, or no node can take it (Why there)." : "Nothing is placed here."});
 }

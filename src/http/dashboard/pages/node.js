@@ -8,6 +8,7 @@ import {ask, attempt, toast} from "../ui/dialog.js";
 import {button, crumbs, facts, field, fill, h, refill, section} from "../ui/dom.js";
 import {ago, bytes, count, percent, span} from "../ui/format.js";
 import {logView} from "../ui/logs.js";
+import {ownAlerts} from "./alerts.js";
 import {charts} from "./charts.js";
 import {eventList} from "./events.js";
 import {instanceTable} from "./instances.js";
@@ -22,16 +23,20 @@ export default function nodePage({main, name, signal}) {
 	const logs = h("div");
 	const axis = new TimeAxis();
 	const drawn = charts(axis);
-	const whole = button("Whole hour", () => axis.set({zoom: null}));
+	const whole = button("Whole hour", () => axis.set({zoom: null}), {disabled: true});
+	axis.addEventListener("change", () => (whole.disabled = !axis.zoom));
 	const grid = instanceTable("Instances of this node", "workload", ({workload}) => {
 		fill(logs, section(`Logs of ${workload}`, logView(workload, name)));
 		logs.scrollIntoView({block: "nearest"});
 	});
 	const place = path`/nodes/${name}`;
-	const mine = (/** @type {FleetEvent} */ e) => e.node === name;
+	/** @param {FleetEvent} e */
+	const mine = e => e.node === name;
 
 	watch(signal, place, show, {wants: mine});
-	watch(signal, "/instances", (/** @type {InstanceView[]} */ all) => (grid.rows = all.filter(i => i.node === name)), {wants: e => mine(e) || e.event.startsWith("workload")});
+	/** @type {InstanceView[]} */
+	let here = [];
+	watch(signal, "/instances", (/** @type {InstanceView[]} */ all) => (grid.rows = here = all.filter(i => i.node === name)), {wants: e => mine(e) || e.event.startsWith("workload")});
 	watch(signal, () => get(`${place}/history?from_ms=${Date.now() - HOUR}&to_ms=${Date.now()}`), drawn.show, {fail: () => {}});
 
 	/** @param {NodeView} n */
@@ -43,7 +48,8 @@ export default function nodePage({main, name, signal}) {
 			button("Ping", () => attempt(command(name, {command: "ping"}).then(a => toast(`${name} answered in ${a.rtt_ms} ms`)))),
 			may("operator") && approved && [
 				n.cordoned ? post("Uncordon", "uncordon", `${name} takes new instances again`) : post("Cordon", "cordon", `${name} takes nothing new`),
-				draining ? button("End the drain", () => attempt(send("DELETE", `${place}/drain`), "The drain has ended")) : button("Drain", () => drain(n)),
+				draining ? button("End the drain", () => attempt(send("DELETE", `${place}/drain`), "The drain has ended")) : button("Drain…", () => drain(n)),
+				button("Restart all…", restart),
 			],
 			may("admin") && [
 				n.approval === "pending" && post("Approve", "approve", `${name} is let in`, "primary"),
@@ -63,15 +69,26 @@ export default function nodePage({main, name, signal}) {
 				["Last heartbeat", b && [ago(b.heard_ms), ` ago: CPU ${percent(b.cpu)}, memory ${percent(b.memory)}, disk ${percent(b.disk)}, load ${b.load}`]],
 				["Assignment", `generation ${n.generation}${n.observed_generation < n.generation ? `, the node has ${n.observed_generation}` : ", in effect"}`],
 				["Capabilities", f?.capabilities && labels(f.capabilities)],
+				["Kept free", n.reserved?.memory || n.reserved?.cpus ? `${bytes(n.reserved.memory)} memory, ${count(n.reserved.cpus, "core")}` : ""],
+				["Measured", Object.entries(n.telemetry ?? {}).map(([metric, r]) => h("div", `${metric}: ${Object.entries(r.values).slice(0, 12).map(([k, v]) => `${k} ${Math.round(v * 100) / 100}`).join(", ")} `, h("span.muted", ago(r.heard_ms), " ago")))],
 				["Labels", [labels(n.labels, true), may("operator") && button("Change…", () => relabel(n.labels), "link")]],
-			]));
+			]),
+			(n.discovered?.length ?? 0) > 0 && section("Found there, not managed", h("ul.chips", n.discovered?.slice(0, 100).map(u => h("li", badge(u.running ? "running" : "stopped"), ` ${u.name} `, h("span.muted", `${u.image}, ${u.runtime}`))))));
 	}
 
 	/** @param {NodeView} n */
 	async function drain(n) {
 		const force = h("input", {type: "checkbox"});
-		const text = `${count(n.instances, "instance")} move to other nodes where that is possible; what has local state stays.`;
+		const text = `Of ${count(n.instances, "instance")} each moves to another node where that is possible; what has local state stays.`;
 		if (await ask(`Drain ${name}?`, [h("p", text), field("Also move what loses local state", force)], "Drain")) attempt(send("POST", `${place}/drain`, {force: force.checked}), `${name} is being emptied`);
+	}
+
+	/** One after the other, so that not all of it is away at once. */
+	async function restart() {
+		const all = here.filter(i => i.state !== "stopped");
+		if (!all.length) return toast("Nothing runs here.", "bad");
+		if (!(await ask(`Restart all of ${name}?`, `${count(all.length, "instance")}, one after the other: ${all.map(i => i.workload).join(", ")}. The machine itself is left alone.`, "Restart"))) return;
+		for (const {workload} of all) if (!(await attempt(command(name, {command: "restart", workload}), `${workload} on ${name}: restart done`))) return;
 	}
 
 	async function revoke() {
@@ -100,7 +117,7 @@ export default function nodePage({main, name, signal}) {
 		attempt(send("PATCH", `${place}/labels`, {labels: change}), "Labels saved");
 	}
 
-	fill(main, crumbs("nodes", "Fleet"), head, about,
+	fill(main, crumbs("nodes", "Fleet"), head, ownAlerts(signal, path`node=${name}`), about,
 		section("Last hour", h("div.bar", h("span.muted", "Drag over a chart to zoom in."), whole), drawn.element),
 		section("Instances", grid), logs, nodeConfig(name, signal), section("Events", eventList(signal, mine, 12)));
 }

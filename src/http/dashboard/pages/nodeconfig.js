@@ -6,7 +6,7 @@ import {ask, attempt, toast} from "../ui/dialog.js";
 import {button, field, fill, grid, h, section} from "../ui/dom.js";
 import {ago, parseSpan, writeSpan} from "../ui/format.js";
 
-const METRICS = ["cpu", "memory", "disk", "load", "temperature", "throttling", "network", "uptime", "instances"];
+const METRICS = ["cpu", "memory", "disk", "load", "temperature", "throttling", "network", "uptime", "instances", "agent"];
 /** What is not named is so. */
 const OFF = {enabled: false, interval_ms: 10_000, change_threshold: 0};
 

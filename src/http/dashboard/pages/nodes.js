@@ -1,27 +1,31 @@
 /** Fleet: how many are in which state, what needs attention first, every node, and where they stand. */
 
-import {get} from "../api.js";
+import {firing, onFiring} from "../alerts.js";
+import {get, may} from "../api.js";
 import {watch} from "../data.js";
 import {labelFilter, labelKeys, watchNodes} from "../nodes.js";
 import {badge, labels, meter, nodeState} from "../ui/badge.js";
-import {at, button, field, fill, h, refill, select} from "../ui/dom.js";
-import {ago, percent} from "../ui/format.js";
+import {at, button, field, fill, h, refill, section, select} from "../ui/dom.js";
+import {ago, count, percent} from "../ui/format.js";
 import {table} from "../ui/table.js";
 import {attention} from "./attention.js";
 import {zones} from "./zones.js";
 
 const STATES = ["online", "silent", "offline", "lost", "cordoned", "draining", "pending", "revoked"];
 
+/** What was measured on a node that is not heard is no longer so. @param {NodeView} n */
+const now = n => (n.state === "online" ? n.heartbeat : null);
+
 /** @type {Column<NodeView>[]} */
 const COLUMNS = [
 	["name", "Node", "8 1.4", 0, n => n.name, true],
 	["state", "State", "7.2", 0, n => badge(nodeState(n), n.reason), n => STATES.indexOf(nodeState(n))],
 	["since", "Since", "4.8", 30, n => ago(n.since_ms), n => -n.since_ms],
-	["instances", "Running", "5.4", 24, n => `${n.running} / ${n.instances}`, n => n.running, true],
-	["cpu", "CPU", "6.5", 44, n => meter(n.heartbeat?.cpu, percent(n.heartbeat?.cpu)), n => n.heartbeat?.cpu, true],
-	["memory", "Memory", "6.5", 52, n => meter(n.heartbeat?.memory, percent(n.heartbeat?.memory)), n => n.heartbeat?.memory, true],
-	["disk", "Disk", "6.5", 60, n => meter(n.heartbeat?.disk, percent(n.heartbeat?.disk)), n => n.heartbeat?.disk, true],
-	["temperature", "Temp.", "4.5", 76, ({heartbeat: b}) => (typeof b?.temperature === "number" ? `${Math.round(b.temperature)} °C` : "–"), n => n.heartbeat?.temperature, true],
+	["instances", "Running", "5.4", 24, n => `${n.state === "online" ? n.running : "?"}/${n.instances}`, n => (n.state === "online" ? n.running : null), true],
+	["cpu", "CPU", "6.5", 44, n => meter(now(n)?.cpu, percent(now(n)?.cpu)), n => now(n)?.cpu, true],
+	["memory", "Memory", "6.5", 52, n => meter(now(n)?.memory, percent(now(n)?.memory)), n => now(n)?.memory, true],
+	["disk", "Disk", "6.5", 60, n => meter(now(n)?.disk, percent(now(n)?.disk)), n => now(n)?.disk, true],
+	["temperature", "Temp.", "4.5", 76, n => (typeof now(n)?.temperature === "number" ? `${Math.round(now(n)?.temperature ?? 0)} °C` : "–"), n => now(n)?.temperature, true],
 	["arch", "Arch", "5.5", 84, n => n.facts?.arch ?? "–", true],
 	["labels", "Labels", "9 2", 66, n => labels(n.labels, true), n => Object.entries(n.labels).join()],
 ];
@@ -36,6 +40,8 @@ export default function fleet({main, query, signal, remember}) {
 	const counts = h("div.counts");
 	const urgent = h("div");
 	const map = h("div");
+	const first = h("div");
+	const whole = h("section", {"aria-label": "Nodes"});
 	const grid = table({
 		label: "Nodes", columns: COLUMNS, key: n => n.name, href: n => at("nodes", n.name), none: "No node matches.",
 		sort: query.get("sort") ?? "name", onsort: sort => remember({sort: sort === "name" ? null : sort}),
@@ -48,7 +54,7 @@ export default function fleet({main, query, signal, remember}) {
 	const search = narrowing("q", "name");
 	const label = narrowing("label", "zone=a,!gpu", "labels");
 	const suggested = h("datalist", {id: "labels"});
-	const state = select([["", "any"], .../** @type {[string, string][]} */ (STATES.map(s => [s, s]))], query.get("state"), {onchange: () => narrow("state", state.value)});
+	const state = select([["", "any"], ...STATES.map(s => [s, s])], query.get("state"), {onchange: () => narrow("state", state.value)});
 	const by = h("select", {onchange: () => narrow("map", by.value)});
 	const matching = h("span.muted", {role: "status"});
 
@@ -63,7 +69,8 @@ export default function fleet({main, query, signal, remember}) {
 		const sought = search.value.trim().toLowerCase();
 		const found = nodes.filter(n => (!sought || n.name.includes(sought)) && (!state.value || nodeState(n) === state.value) && (!meets || meets(n)));
 		grid.rows = found;
-		matching.textContent = `${found.length < nodes.length ? `${found.length.toLocaleString()} of ` : ""}${nodes.length.toLocaleString()} nodes`;
+		const says = `${found.length < nodes.length ? `${found.length.toLocaleString()} of ` : ""}${count(nodes.length, "node")}`;
+		if (matching.textContent !== says) matching.textContent = says;
 		for (const tile of counts.querySelectorAll("button")) tile.setAttribute("aria-pressed", String(tile.dataset.focus === state.value));
 		refill(map, by.value && zones(found, by.value));
 	}
@@ -80,7 +87,7 @@ export default function fleet({main, query, signal, remember}) {
 		});
 		const instances = Object.entries(standing.status?.instances.by_state ?? {}).map(([s, n]) => h("a.tile", {href: "#/workloads"}, h("b", n.toLocaleString()), badge(s)));
 		refill(counts, h("div.group", h("h2", "Nodes"), tiles), instances.length > 0 && h("div.group", h("h2", "Instances"), instances));
-		refill(urgent, attention(nodes, standing));
+		refill(urgent, attention(nodes, {...standing, alerts: firing.items, more: firing.more}));
 	}
 
 	function suggest() {
@@ -91,16 +98,19 @@ export default function fleet({main, query, signal, remember}) {
 		known = nodes.length;
 	}
 
-	fill(main, h("h1", "Fleet"), counts, urgent, h("section", {"aria-label": "Nodes"},
-		h("form.bar", {role: "search", onsubmit: e => e.preventDefault()}, field("Search", search), field("Labels", label), suggested, field("State", state), field("Map by", by), matching), map, grid));
+	fill(whole, h("form.bar", {role: "search", onsubmit: e => e.preventDefault()}, field("Search", search), field("Labels", label), suggested, field("State", state), field("Map by", by), matching), map, grid);
+	fill(main, h("div.title", h("h1", "Fleet"), h("a", {href: "#/events"}, "Events as they happen")), counts, urgent, first, whole);
 
 	watchNodes(signal, list => {
 		nodes = list;
+		whole.hidden = !list.length;
+		refill(first, !list.length && welcome());
 		// Which labels there are changes seldom, and a list that is open must not close.
 		if (known !== list.length) suggest();
 		summarize();
 		arrange();
 	});
+	onFiring(signal, summarize);
 	watch(signal, async () => {
 		const [status, workloads] = await Promise.all([get("/cluster/status"), get("/workloads?limit=1000")]);
 		// All instances are asked for only when something is wrong with one of them.
@@ -111,3 +121,7 @@ export default function fleet({main, query, signal, remember}) {
 		summarize();
 	}, {wants: e => Boolean(e.workload)});
 }
+
+/** What to do while there is no node. */
+const welcome = () => section("No node has joined yet", h("ol.steps", h("li", "Make a join line: ", may("admin") ? h("a", {href: "#/tokens"}, "Tokens") : "an admin does it in Tokens", ", or ", h("code", "fleetctl token create --kind join")),
+	h("li", "On each machine: ", h("code", "fleetctl agent --join LINE")), h("li", "It appears here by itself. To look around with made-up ones: ", h("code", "fleetctl simulate --nodes 12 --join LINE"))));

@@ -32,7 +32,8 @@ export default function rolloutPage({main, name, signal}) {
 	const place = path`/workloads/${name}`;
 	const head = h("div");
 	const body = h("div");
-	const mine = (/** @type {FleetEvent} */ e) => e.workload === name;
+	/** @param {FleetEvent} e */
+	const mine = e => e.workload === name;
 	watch(signal, `${place}/rollout`, show, {wants: mine, every: 3000});
 
 	/** @param {string} [sure] asked first */
@@ -82,7 +83,7 @@ function batches({rollout, active}) {
 		last = told;
 	}
 	const early = Math.max(0, groups.length - BATCHES);
-	return section("Batches", h("ol.batches", early > 0 && h("li.muted", `${early} earlier ones`), groups.slice(early).map((group, i) => {
+	return section("Batches", h("ol.batches", early > 0 && h("li.muted", `and ${early} before`), groups.slice(early).map((group, i) => {
 		const back = group.every(([, s]) => s.state.startsWith("return"));
 		return h("li", h("h3", back ? "Went back" : `Batch ${early + i + 1}`, h("span.muted", ` ${atTime(group[0][1].switched_ms ?? 0)}, ${count(group.length, "node")}`)), chips(group));
 	}), waiting.length > 0 && h("li.later", h("h3", active ? "Their turn has not come" : "Were not changed", h("span.muted", ` ${count(waiting.length, "node")}`)), chips(waiting))));

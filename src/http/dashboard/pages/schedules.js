@@ -28,11 +28,11 @@ const COLUMNS = [
 /** @param {Visit} visit */
 export default visit => listPage(visit, {
 	label: "Schedules", columns: COLUMNS, sort: "next", key: i => `${i.workload}@${i.node}`, href: i => at("workloads", i.workload),
-	above: h("p.muted", "What runs next is first."), none: "Nothing has a schedule or an end: see `schedule` and `max_runs` in a manifest.",
+	above: h("p.muted", "What runs next is first."), none: ["Nothing has a schedule or an end. In a manifest: ", h("code", 'schedule = "0 3 * * *"'), " or ", h("code", "max_runs = 1"), "."],
 	load: async () => {
+		/** @type {[WorkloadView[], InstanceView[]]} */
 		const [workloads, instances] = await Promise.all([all("/workloads"), get("/instances")]);
-		const timed = new Map(workloads.map((/** @type {WorkloadView} */ w) => [w.name, mode(w.spec)]));
-		return instances.map((/** @type {InstanceView} */ i) => ({...i, when: timed.get(i.workload)})).filter((/** @type {Scheduled} */ i) => i.when);
+		const timed = new Map(workloads.map(w => [w.name, mode(w.spec)]));
+		return instances.map(i => ({...i, when: timed.get(i.workload)})).filter(i => i.when);
 	},
-	
 });

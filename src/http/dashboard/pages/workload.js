@@ -9,6 +9,7 @@ import {at, button, crumbs, facts, fill, grid, h, nodeLink, refill, section} fro
 import {ago, count} from "../ui/format.js";
 import {logView} from "../ui/logs.js";
 import {tabs} from "../ui/tabs.js";
+import {ownAlerts} from "./alerts.js";
 import {eventList} from "./events.js";
 import {instanceTable} from "./instances.js";
 import {scale} from "./scale.js";
@@ -35,7 +36,8 @@ export default function workloadPage(visit) {
 	const place = path`/workloads/${name}`;
 	const head = h("div");
 	const about = h("div");
-	const mine = (/** @type {FleetEvent} */ e) => e.workload === name;
+	/** @param {FleetEvent} e */
+	const mine = e => e.workload === name;
 	watch(signal, place, show, {wants: mine});
 	const parts = tabs(visit, [
 		["instances", "Instances", (into, alive) => {
@@ -58,7 +60,7 @@ export default function workloadPage(visit) {
 	/** @param {WorkloadView} w */
 	function show(w) {
 		const post = (text = "", verb = "", done = "") => button(text, () => attempt(send("POST", `${place}/${verb}`), done));
-		refill(head, h("div.title", h("h1", name), badge(workloadState(w)), h("span.muted", `${w.running} of ${count(w.wanted, "instance")} running`)), may("operator") && h("div.actions",
+		refill(head, h("div.title", h("h1", name), badge(workloadState(w)), h("span.muted", `${w.running} of ${count(w.wanted, "instance")} ${mode(w.spec) ? "as wanted" : "running"}`)), may("operator") && h("div.actions",
 			w.desired === "running" ? button("Stop", () => stop(w.running)) : post("Start", "start", `${name} is started`),
 			post("Restart", "restart", `${name} is restarted`),
 			typeof w.spec.placement?.mode === "object" && button("Scale…", () => scale(w)),
@@ -77,7 +79,7 @@ export default function workloadPage(visit) {
 	}
 
 	async function stop(running = 0) {
-		if (await ask(`Stop ${name}?`, `${count(running, "instance")} end on their nodes, and stay so until it is started.`, "Stop")) attempt(send("POST", `${place}/stop`), `${name} is stopped`);
+		if (await ask(`Stop ${name}?`, `It ends on ${count(running, "node")}, and stays so until it is started.`, "Stop")) attempt(send("POST", `${place}/stop`), `${name} is stopped`);
 	}
 
 	async function remove() {
@@ -112,5 +114,5 @@ export default function workloadPage(visit) {
 		})), code);
 	}
 
-	fill(main, crumbs("workloads", "Workloads"), head, about, section("Details", parts.element));
+	fill(main, crumbs("workloads", "Workloads"), head, ownAlerts(signal, path`workload=${name}`), about, section("Details", parts.element));
 }

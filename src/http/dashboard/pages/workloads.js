@@ -9,6 +9,16 @@ import {listPage} from "./list.js";
 /** @param {WorkloadSpec} spec */
 export const what = ({run}) => run.container?.image ?? run.process?.command.join(" ") ?? run.python?.callable ?? "";
 
+/** @type {Column<WorkloadView>[]} */
+const COLUMNS = [
+	["name", "Workload", "8 1.2", 0, w => w.name, true],
+	["state", "State", "12.4", 0, w => badge(workloadState(w)), workloadState],
+	["running", "Ready", "4", 32, w => `${w.running}/${w.wanted}`, w => w.wanted - w.running, true],
+	["version", "Version", "6 .8", 36, w => w.version, true],
+	["runs", "Runs", "9 2", 48, w => what(w.spec), true],
+	["applied", "Applied", "5.5", 54, w => ago(w.applied_ms), w => -w.applied_ms],
+];
+
 /** @param {Visit} visit */
 export default function workloads(visit) {
 	const {query, remember} = visit;
@@ -17,17 +27,11 @@ export default function workloads(visit) {
 		show();
 	}});
 	const show = listPage(visit, {
-		label: "Workloads", sort: "name", none: "No workload. Apply a manifest to begin.", key: w => w.name, href: w => at("workloads", w.name),
-		columns: /** @type {Column<WorkloadView>[]} */ ([
-			["name", "Workload", "8 1.2", 0, w => w.name, true],
-			["state", "State", "8.6", 0, w => badge(workloadState(w)), workloadState],
-			["running", "Running", "5.4", 28, w => `${w.running} / ${w.wanted}`, w => w.wanted - w.running, true],
-			["version", "Version", "6.5", 36, w => w.version, true],
-			["runs", "Runs", "9 2", 48, w => what(w.spec), true],
-			["applied", "Applied", "5.5", 54, w => ago(w.applied_ms), w => -w.applied_ms],
-		]),
+		label: "Workloads", sort: "name", none: ["No workload. Apply a manifest to begin: here, or with ", h("code", "fleetctl apply -f web.toml"), "."], key: w => w.name, href: w => at("workloads", w.name),
+		columns: COLUMNS,
 		above: h("div.bar", field("Search", search), h("a.button", {href: "#/apply"}, "Apply a manifest")),
 		load: () => all("/workloads"),
-		rows: list => list.filter((/** @type {WorkloadView} */ w) => `${w.name} ${what(w.spec)} ${w.spec.tags ?? ""}`.toLowerCase().includes(search.value.toLowerCase())),
+		/** @param {WorkloadView[]} list */
+		rows: list => list.filter(w => `${w.name} ${what(w.spec)} ${w.spec.tags ?? ""}`.toLowerCase().includes(search.value.toLowerCase())),
 	});
 }

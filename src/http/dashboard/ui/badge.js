@@ -4,8 +4,8 @@ import {h} from "./dom.js";
 
 /** @type {[Tone, string][]} */
 const TONES = [
-	["good", "online running healthy succeeded completed good approved resolved wanted valid"],
-	["warn", "pending silent unhealthy backoff awaiting_promotion paused damped partly_running not_running warning returned rolled_back rolling_back returning"],
+	["good", "online running healthy succeeded completed good approved resolved wanted as_wanted valid"],
+	["warn", "pending silent unhealthy backoff awaiting_promotion paused damped partly_running drained not_running warning returned rolled_back rolling_back returning"],
 	["bad", "offline lost crashloop failed bad firing critical revoked"],
 	["busy", "pulling starting stopping changing canary rolling scheduled draining info"],
 ];
@@ -35,8 +35,9 @@ export function workloadState(w) {
 	if (w.desired === "stopped") return "stopped";
 	if (w.rollout && /^(canary|rolling|awaiting)/.test(w.rollout.phase)) return w.rollout.paused ? "paused" : w.rollout.phase;
 	if (w.missing > 0) return "pending";
-	if (w.running >= w.wanted) return "running";
-	return (w.spec.mode ?? "forever") !== "forever" ? "scheduled" : w.running ? "partly_running" : "not_running";
+	const {mode = "forever"} = w.spec;
+	if (w.running < w.wanted) return w.running ? "partly_running" : "not_running";
+	return mode === "forever" ? "running" : "schedule" in mode ? "scheduled" : "as_wanted";
 }
 
 /** @param {Record<string, string>} labels @param {boolean} [linked] each to the nodes that have it */

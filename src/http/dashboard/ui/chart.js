@@ -1,7 +1,7 @@
 /**
  * `<time-chart>`: values over time on a canvas. Charts that share a {@link TimeAxis} have one cursor
  * and one zoom: a drag zooms, a double click or Escape shows all; the arrow keys move the cursor, +
- * zooms around it. To a screen reader it is a slider whose value is what stands at the cursor.
+ * and - zoom around it. To a screen reader it is a slider whose value is what stands at the cursor.
  */
 
 import {fill, h} from "./dom.js";
@@ -105,7 +105,10 @@ export class TimeChart extends HTMLElement {
 
 	zoom(from = 0, to = 0) {
 		const more = Math.max(0, NEAREST_MS - (to - from)) / 2;
-		this.axis.set({zoom: [from - more, to + more]});
+		const {times} = this.data;
+		const [first = from, last = to] = [times[0], times.at(-1)];
+		const zoom = /** @type {[number, number]} */ ([Math.max(first, from - more), Math.min(last, to + more)]);
+		this.axis.set({zoom: zoom[0] <= first && zoom[1] >= last ? null : zoom});
 	}
 
 	/** @param {KeyboardEvent} event */
@@ -119,6 +122,7 @@ export class TimeChart extends HTMLElement {
 			ArrowLeft: () => move(cursor - step),
 			ArrowRight: () => move(cursor + step),
 			"+": () => this.zoom(cursor - (to - from) / 4, cursor + (to - from) / 4),
+			"-": () => this.axis.zoom && this.zoom(cursor - (to - from), cursor + (to - from)),
 			Escape: () => this.axis.set({zoom: null, cursor: null}),
 		};
 		if (!keys[event.key] || event.ctrlKey || event.metaKey) return;
@@ -160,7 +164,7 @@ export class TimeChart extends HTMLElement {
 		pen.textAlign = "right";
 		for (const v of [0, top / 2, top]) {
 			stroke(LEFT, y(v), width, y(v));
-			pen.fillText(this.format(v), LEFT - 5, y(v) + 4);
+			if (most >= 0) pen.fillText(this.format(v), LEFT - 5, y(v) + 4);
 		}
 		const ticks = Math.max(2, Math.floor((width - LEFT) / 90));
 		for (let i = 0; i <= ticks; i += 1) {
@@ -203,7 +207,8 @@ export class TimeChart extends HTMLElement {
 	say(time = 0, asked = false) {
 		const i = this.data.times.findLastIndex(t => t <= time);
 		const read = this.series.map(([key, label, colour]) => {
-			const value = this.data.series[key]?.[i] ?? null;
+			// As long as the line goes on, so does its value.
+			const value = this.data.series[key]?.slice(Math.max(0, i - 3), i + 1).findLast(v => v !== null) ?? null;
 			return {label, colour, text: value === null ? "–" : this.format(value)};
 		});
 		fill(this.legend, read.map(s => h("span.key", {class: s.colour}, read.length > 1 && `${s.label} `, h("b", s.text))), asked && atTime(time));

@@ -1,6 +1,6 @@
 /** Dialogs and short notices. The browser's own `<dialog>` keeps the focus and takes Escape. */
 
-import {button, h} from "./dom.js";
+import {button, h, refocus} from "./dom.js";
 
 /**
  * Opens a dialog; true when it was agreed to. Without `yes` it only shows something.
@@ -21,6 +21,7 @@ export function ask(title, body, yes, tone = "primary") {
 		removeEventListener("hashchange", leave);
 		box.remove();
 		if (before instanceof HTMLElement && before.isConnected) before.focus({preventScroll: true});
+		else if (before) refocus(document.body, before);
 		resolve(box.returnValue === "yes");
 	}));
 }

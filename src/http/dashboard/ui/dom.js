@@ -65,14 +65,23 @@ export function fill(into, ...children) {
 }
 
 /** @param {Element | null} e */
-const keyOf = e => e?.getAttribute("data-focus") ?? e?.getAttribute("href") ?? e?.textContent;
+const keyOf = e => e?.getAttribute("data-focus") ?? e?.getAttribute("href") ?? e?.getAttribute("aria-label") ?? e?.textContent;
+/** @param {Element} e */
+const controls = e => [...e.querySelectorAll("a, button, input, select, summary, [tabindex]")];
 
-/** @param {Element} into @param {Child[]} children */
-export function refill(into, ...children) {
-	const key = into.contains(document.activeElement) && keyOf(document.activeElement);
-	fill(into, ...children);
-	const again = key && [...into.querySelectorAll("a, button, input, select, summary")].find(e => keyOf(e) === key);
+/** Focuses what took the place of a control that is gone: of the same name, else where it was. @param {Element} into @param {Element} old */
+export function refocus(into, old, place = -1) {
+	const all = controls(into);
+	const again = all.find(e => keyOf(e) === keyOf(old)) ?? all[Math.min(place, all.length - 1)];
 	if (again instanceof HTMLElement) again.focus({preventScroll: true});
+}
+
+/** Like {@link fill}, with the focus kept. @param {Element} into @param {Child[]} children */
+export function refill(into, ...children) {
+	const old = document.activeElement;
+	const place = old && into.contains(old) ? controls(into).indexOf(old) : -1;
+	fill(into, ...children);
+	if (old && place >= 0) refocus(into, old, place);
 }
 
 /** @param {HTMLElement} control @param {string} [hint] */
@@ -81,7 +90,7 @@ export const field = (name = "", control, hint) => h("label.field", h("span.fiel
 /** @param {(e: any) => void} onclick @param {Props | string} [props] or its class */
 export const button = (text = "", onclick, props) => h("button", {type: "button", onclick, ...(typeof props === "string" ? {class: props} : props)}, text);
 
-/** @param {[string | number, string][]} all @param {unknown} chosen @param {Props} [props] */
+/** @param {(string | number)[][]} all @param {unknown} chosen @param {Props} [props] */
 export const select = (all, chosen, props) =>
 	h("select", {...props}, all.map(([value, text]) => h("option", {value, selected: String(value) === String(chosen)}, text)));
 
@@ -90,11 +99,11 @@ export const section = (title = "", ...children) => h("section.part", {"aria-lab
 
 /** @param {[string, Child][]} pairs */
 export const facts = pairs =>
-	h("dl.facts", pairs.filter(([, v]) => v !== null && v !== undefined && v !== "").map(([k, v]) => h("div", h("dt", k), h("dd", v))));
+	h("dl.facts", pairs.filter(([, v]) => v !== null && v !== undefined && v !== "" && !(Array.isArray(v) && !v.length)).map(([k, v]) => h("div", h("dt", k), h("dd", v))));
 
 /** @param {string[]} titles @param {Child[][]} rows */
 export const grid = (titles, rows) => h("div.scroll", h("table", h("thead", h("tr", titles.map(t => h("th", {scope: "col"}, t)))),
-	h("tbody", rows.map(([first, ...cells]) => h("tr", h("th", {scope: "row"}, first), cells.map(c => h("td", c)))))));
+	h("tbody", rows.map(([first, ...cells]) => h("tr", h("th", {scope: "row"}, first), cells.map((c, i) => h("td", {"data-title": titles[i + 1]}, c)))))));
 
 /** The way up from a page about one. */
 export const crumbs = (page = "", title = "") => h("nav.crumbs", {"aria-label": "Above"}, h("a", {href: `#/${page}`}, title));

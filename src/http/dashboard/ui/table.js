@@ -4,7 +4,7 @@
  * End and Page keys move to others); Enter or a click follows the row's link.
  */
 
-import {h} from "./dom.js";
+import {fill, h} from "./dom.js";
 
 /** Rows that are drawn above and below what is in sight. */
 const SPARE = 8;
@@ -47,7 +47,7 @@ export class FleetTable extends HTMLElement {
 	/** @param {TableSpec<T>} spec */
 	setup(spec) {
 		this.spec = spec;
-		this.none.textContent = spec.none ?? "Nothing here.";
+		fill(this.none, spec.none ?? "Nothing here.");
 		const sort = spec.sort ?? spec.columns[0][0];
 		this.sort = {id: sort.replace(/^-/, ""), down: sort.startsWith("-")};
 		this.setAttribute("role", "grid");
@@ -160,7 +160,7 @@ export class FleetTable extends HTMLElement {
 		body.replaceChildren(...rows);
 		if (!rows.some(r => r.getAttribute("tabindex") === "0")) rows[0]?.setAttribute("tabindex", "0");
 		const row = held && rows.find(r => r.getAttribute("data-key") === held.key);
-		const again = held?.text ? [...(row?.querySelectorAll("a, button") ?? [])].find(e => e.textContent === held.text) : row;
+		const again = (held?.text && [...(row?.querySelectorAll("a, button") ?? [])].find(e => e.textContent === held.text)) || row;
 		if (again instanceof HTMLElement) again.focus({preventScroll: true});
 	}
 
@@ -221,4 +221,4 @@ export class FleetTable extends HTMLElement {
 customElements.define("fleet-table", FleetTable);
 
 /** @template T @param {TableSpec<T>} spec @returns {FleetTable<T>} */
-export const table = spec => /** @type {FleetTable<T>} */ (document.createElement("fleet-table")).setup(/** @type {any} */ (spec));
+export const table = spec => new FleetTable().setup(spec);

@@ -1,0 +1,45 @@
+//! Puts the dashboard's files where the binary takes them from, without the comments and the
+//! indentation: those are for who works on the files, and `--dashboard-dir` serves them as they are.
+
+#[path = "src/http/strip.rs"]
+mod strip;
+
+use std::{env, error::Error, fs, path::Path};
+
+const FROM: &str = "src/http/dashboard";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src/http/strip.rs");
+    println!("cargo:rerun-if-changed={FROM}");
+    let to = Path::new(&env::var("OUT_DIR")?).join("dashboard");
+    // A file that is gone must not stay.
+    if to.exists() {
+        fs::remove_dir_all(&to)?;
+    }
+    copy(Path::new(FROM), &to)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy(&path, &target)?;
+            continue;
+        }
+        let name = path.to_str().ok_or("a file's name is no text")?;
+        if name.ends_with(".js") || name.ends_with(".css") {
+            let text = strip::stripped(name, &fs::read_to_string(&path)?);
+            let text = text.map_err(|line| {
+                format!("{name}:{line}: a text, template or comment does not end here as it should")
+            })?;
+            fs::write(&target, text)?;
+        } else if !name.ends_with(".json") && !name.ends_with(".d.ts") {
+            // What is neither is served as it is; a developer's checks are not served.
+            fs::copy(&path, &target)?;
+        }
+    }
+    Ok(())
+}
