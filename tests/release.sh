@@ -23,9 +23,9 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=${CARGO_TARGET_X86_64_UNKNO
 # every process, and every native workload has one of ours, some 200 KiB of its own.
 #
 # Without tables for unwinding: a panic aborts, so nobody reads them, and they were an eighth of the
-# binary.
-export RUSTFLAGS="${RUSTFLAGS:-} -C relocation-model=static -C force-unwind-tables=no"
-export CFLAGS_x86_64_unknown_linux_musl="${CFLAGS_x86_64_unknown_linux_musl:-} -fno-asynchronous-unwind-tables -fno-unwind-tables"
+# binary. They are left out when it is linked, since those of the standard library are built already.
+export RUSTFLAGS="${RUSTFLAGS:-} -C relocation-model=static -C link-arg=-Wl,--no-eh-frame-hdr \
+-C link-arg=-Wl,-T,$PWD/packaging/no-unwind-tables.ld"
 cargo build --release --locked --target $TARGET
 
 mkdir -p target/dist

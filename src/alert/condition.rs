@@ -1,6 +1,8 @@
 //! What a rule asks of the fleet.
 
+use super::sentence::span_text;
 use crate::model::{Metric, UnixMs};
+use std::fmt;
 
 /// When it is bad.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,6 +99,44 @@ impl Condition {
     }
 }
 
+impl fmt::Display for Condition {
+    /// Written out, for people: `disk above 90 %`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Condition::NodeLost { after_ms: 0 } => f.write_str("a node is offline"),
+            Condition::NodeLost { after_ms } => {
+                write!(f, "a node is offline for {}", span_text(*after_ms))
+            }
+            Condition::Crashloop => f.write_str("an instance restarts over and over"),
+            Condition::Unhealthy => f.write_str("an instance is unhealthy"),
+            Condition::Failed => f.write_str("an instance has failed"),
+            Condition::Disk(limit) => write!(f, "disk {limit} %"),
+            Condition::Memory(limit) => write!(f, "memory {limit} %"),
+            Condition::Cpu(limit) => write!(f, "processor {limit} %"),
+            Condition::Temperature(limit) => write!(f, "temperature {limit} °C"),
+            Condition::Telemetry {
+                metric,
+                value,
+                limit,
+            } => write!(f, "{metric} {value} {limit}"),
+            Condition::RolloutFailed => f.write_str("a rollout failed or was rolled back"),
+            Condition::Certificate { before_ms } => {
+                write!(f, "a certificate ends within {}", span_text(*before_ms))
+            }
+            Condition::Journal => f.write_str("the controller cannot keep what happens"),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::Above(n) => write!(f, "above {n}"),
+            Limit::Below(n) => write!(f, "below {n}"),
+        }
+    }
+}
+
 /// What a value must not be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Limit {
@@ -138,6 +178,35 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_condition_is_written_out_as_it_is_configured() {
+        let load = Condition::Telemetry {
+            metric: Metric::Load,
+            value: "1m".into(),
+            limit: Limit::Above(0.01),
+        };
+        let before_ms = 14 * 86_400_000;
+        for (condition, text) in [
+            (load, "load 1m above 0.01"),
+            (Condition::Disk(Limit::Above(5.0)), "disk above 5 %"),
+            (
+                Condition::Temperature(Limit::Below(-5.5)),
+                "temperature below -5.5 °C",
+            ),
+            (Condition::NodeLost { after_ms: 0 }, "a node is offline"),
+            (
+                Condition::NodeLost { after_ms: 120_000 },
+                "a node is offline for 2 min",
+            ),
+            (
+                Condition::Certificate { before_ms },
+                "a certificate ends within 14 days",
+            ),
+        ] {
+            assert_eq!(condition.to_string(), text);
+        }
+    }
 
     #[test]
     fn on_the_border_a_value_is_neither_bad_nor_good() {

@@ -2,6 +2,7 @@
 
 use super::{
     Matcher, Observation, Rule, Silence, Subject,
+    ending::ending,
     judge::{Look, Mark, Verdict},
     sentence::sentence,
 };
@@ -152,7 +153,7 @@ impl Alerts {
         let mut out = Vec::new();
         let mut dropped = 0;
         let rules = std::mem::take(&mut self.rules);
-        self.end_without_rule(&rules, now, &mut out);
+        self.end_without_rule(&rules, seen, now, &mut out);
         // Whether nodes are lost comes first: of what is on them nothing is known then.
         let is_loss = |r: &&Rule| matches!(r.when, super::Condition::NodeLost { .. });
         let (losses, others): (Vec<&Rule>, Vec<&Rule>) =
@@ -173,8 +174,9 @@ impl Alerts {
             out.append(&mut round.out);
             dropped += round.dropped;
         }
+        let (silences, lost) = (&silences, &lost);
         for rule in rules.iter().filter(|r| r.enabled) {
-            self.tell(rule, now, &silences, &mut out);
+            self.tell(rule, now, silences, lost, &mut out);
         }
         self.rules = rules;
         if dropped > 0 && !self.is_full {
@@ -185,7 +187,13 @@ impl Alerts {
     }
 
     /// A rule that is turned off, or not there any more, finds nothing.
-    fn end_without_rule(&mut self, rules: &[Rule], now: UnixMs, out: &mut Vec<Transition>) {
+    fn end_without_rule(
+        &mut self,
+        rules: &[Rule],
+        seen: &Observation,
+        now: UnixMs,
+        out: &mut Vec<Transition>,
+    ) {
         let on: BTreeSet<&str> = rules
             .iter()
             .filter(|r| r.enabled)
@@ -195,7 +203,9 @@ impl Alerts {
         let gone: Vec<String> = gone.cloned().collect();
         for name in gone {
             for (subject, alert) in self.alive.remove(&name).unwrap_or_default() {
-                self.end(&name, subject, alert, now, out);
+                let rule = rules.iter().find(|r| r.name == name);
+                let why = ending(&name, rule, &subject, seen, now);
+                self.end(&name, subject, alert, (now, why), out);
             }
         }
     }
@@ -226,7 +236,8 @@ impl Alerts {
         for subject in over {
             if let Some(alert) = own.remove(&subject) {
                 room += 1;
-                self.end(&rule.name, subject, alert, now, &mut round.out);
+                let why = ending(&rule.name, Some(rule), &subject, round.look.seen, now);
+                self.end(&rule.name, subject, alert, (now, why), &mut round.out);
             }
         }
         for subject in bad {
@@ -266,20 +277,23 @@ impl Alerts {
         }
     }
 
-    /// An alert is over.
+    /// An alert is over since now, which is said by a sentence of its own.
     fn end(
         &mut self,
         rule: &str,
         subject: Subject,
         alert: Alert,
-        now: UnixMs,
+        (now, why): (UnixMs, String),
         out: &mut Vec<Transition>,
     ) {
         if !alert.is_firing() {
             return;
         }
         self.changed = true;
-        let said = alert.said_by(rule, &subject, Occasion::Resolved, now);
+        let said = Notification {
+            message: why,
+            ..alert.said_by(rule, &subject, Occasion::Resolved, now)
+        };
         // Silenced or not: who was told that it began waits for its end, and keeps an incident open.
         if !alert.told.is_empty() {
             out.push(Transition::Notify {
@@ -302,12 +316,24 @@ impl Alerts {
         });
     }
 
-    /// Tells who is to be told of what fires.
-    fn tell(&mut self, rule: &Rule, now: UnixMs, silences: &Silences, out: &mut Vec<Transition>) {
-        let repeat_ms = rule.repeat_ms.unwrap_or(self.repeat_ms);
+    /// Tells who is to be told of what fires; of a lost node only that it is lost, until it is heard.
+    fn tell(
+        &mut self,
+        rule: &Rule,
+        now: UnixMs,
+        silences: &Silences,
+        lost: &BTreeSet<Name>,
+        out: &mut Vec<Transition>,
+    ) {
+        let is_loss = matches!(rule.when, super::Condition::NodeLost { .. });
+        let repeat_ms = self.repeat_ms(rule);
         let first = rule.notify.as_ref().unwrap_or(&self.notify);
         let own = self.alive.get_mut(&rule.name).into_iter().flatten();
+        let unknown = |s: &Subject| s.node.as_ref().is_some_and(|n| lost.contains(n));
         for (subject, alert) in own.filter(|(_, a)| a.is_firing()) {
+            if !is_loss && unknown(subject) {
+                continue;
+            }
             let to = alert.due(rule, first, repeat_ms, now);
             if to.is_empty() || silences.cover(&rule.id(subject), &rule.name, subject) {
                 continue;

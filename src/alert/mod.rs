@@ -25,6 +25,7 @@
 //! Everything is bounded: see [`MAX_ALIVE`] and [`MAX_RESOLVED`].
 
 mod condition;
+mod ending;
 mod engine;
 mod judge;
 mod observation;
@@ -47,4 +48,4 @@ pub use rule::{MAX_SAMPLES, Rule, built_in, is_rule_name};
 pub use silence::{MAX_COMMENT, Matcher, Silence, SilenceView};
 pub use stored::StoredAlerts;
 pub use subject::Subject;
-pub use view::{AlertState, AlertView, RuleView, SilencedBy};
+pub use view::{AlertPlace, AlertState, AlertView, RuleView, SilencedBy};

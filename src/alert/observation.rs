@@ -2,13 +2,18 @@
 
 use super::Silence;
 use crate::model::{InstanceState, Metric, Name, Presence, UnixMs};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// How everything is at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observation {
     /// Nodes that are members of the fleet.
     pub nodes: BTreeMap<Name, NodeSeen>,
+    /// Workloads that the fleet has.
+    pub workloads: BTreeSet<Name>,
     /// The last rollout of each workload that had one.
     pub rollouts: BTreeMap<Name, RolloutSeen>,
     /// Certificates that the controller depends on.

@@ -5,6 +5,8 @@ use crate::model::{Name, UnixMs};
 
 /// Bytes of what a node (or a rollout) says of itself in a sentence.
 const MAX_REASON: usize = 300;
+/// Digits behind the point of a value that is close to its limit.
+const MAX_DIGITS: usize = 9;
 
 /// What is wrong with `subject` now.
 pub(super) fn sentence(rule: &Rule, subject: &Subject, seen: &Observation, now: UnixMs) -> String {
@@ -61,10 +63,10 @@ fn value(when: &Condition, name: &Name, node: &NodeSeen) -> String {
     };
     let value = node.values.get(&which).map_or(limit.number(), |m| m.value);
     let beyond = |unit: &str| match limit {
-        Limit::Above(n) => format!("(above {}{unit})", number(n)),
-        Limit::Below(n) => format!("(below {}{unit})", number(n)),
+        Limit::Above(n) => format!("(above {n}{unit})"),
+        Limit::Below(n) => format!("(below {n}{unit})"),
     };
-    let n = number(value);
+    let n = truly(value, |n| limit.is_passed_by(n));
     match when {
         Condition::Disk(_) => format!("disk of {name} is {n} % full {}", beyond(" %")),
         Condition::Memory(_) => format!("memory of {name} is {n} % used {}", beyond(" %")),
@@ -120,18 +122,26 @@ pub(super) fn short(text: &str) -> String {
     format!("{}…", &text[..text.floor_char_boundary(MAX_REASON)])
 }
 
-/// At most one digit behind the point, and none that says nothing.
-fn number(n: f64) -> String {
-    let text = format!("{n:.1}");
-    match text.strip_suffix(".0") {
-        Some("-0") => "0".to_owned(),
-        Some(whole) => whole.to_owned(),
-        None => text,
+/// One digit behind the point, or as many more as it takes for what is written to be what `is`
+/// asks for: no value is ever "0 (above 0.01)".
+pub(super) fn truly(n: f64, is: impl Fn(f64) -> bool) -> String {
+    let mut written = (1..=MAX_DIGITS).map(|digits| rounded(n, digits));
+    let fits = |text: &String| text.parse().is_ok_and(&is);
+    written.find(fits).unwrap_or_else(|| n.to_string())
+}
+
+/// So many digits behind the point, and none that says nothing.
+fn rounded(n: f64, digits: usize) -> String {
+    let text = format!("{n:.digits$}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    match text {
+        "-0" => "0".to_owned(),
+        text => text.to_owned(),
     }
 }
 
 /// As in `2 min`.
-fn span_text(ms: u64) -> String {
+pub(super) fn span_text(ms: u64) -> String {
     let s = ms / 1_000;
     match s {
         0..90 => format!("{s} s"),
@@ -154,7 +164,17 @@ mod tests {
             (-0.01, "0"),
             (80.5, "80.5"),
         ] {
-            assert_eq!(number(n), text);
+            assert_eq!(truly(n, |_| true), text);
+        }
+        for (n, limit, text) in [
+            (0.02, Limit::Above(0.01), "0.02"),
+            (0.0149, Limit::Above(0.01), "0.015"),
+            (90.04, Limit::Above(90.0), "90.04"),
+            (93.04, Limit::Above(90.0), "93"),
+            (9.996, Limit::Below(10.0), "9.996"),
+            (1e-12, Limit::Above(0.0), "0.000000000001"),
+        ] {
+            assert_eq!(truly(n, |n| limit.is_passed_by(n)), text);
         }
         for (s, text) in [
             (0, "0 s"),

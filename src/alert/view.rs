@@ -129,12 +129,21 @@ pub struct RuleView {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub escalate_to: Vec<Name>,
-    /// Its alerts that fire, silenced or not.
+    /// Its alerts that fire, without those that are silenced.
     pub firing: usize,
+    /// Its alerts that fire and are silenced.
+    #[serde(default)]
+    pub silenced: usize,
+    /// What is looked for, written out: `disk above 90 %`.
+    #[serde(default)]
+    pub condition: String,
+    /// Why it may never find anything, one sentence; empty: nothing is known against it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 impl Alerts {
-    /// Every alert, those that fire first, then by age, the newest first.
+    /// Every alert, those that fire first, of these the worst first, then the newest.
     pub fn views(&self, silences: &BTreeMap<String, Silence>, now: UnixMs) -> Vec<AlertView> {
         let silences = Silences::at(silences, now);
         let mut all = Vec::with_capacity(self.count() + self.resolved.len());
@@ -148,15 +157,18 @@ impl Alerts {
     }
 
     /// Every rule.
-    pub fn rule_views(&self) -> Vec<RuleView> {
-        self.rules()
-            .iter()
-            .map(|rule| self.rule_view(rule))
-            .collect()
+    pub fn rule_views(&self, silences: &BTreeMap<String, Silence>, now: UnixMs) -> Vec<RuleView> {
+        let silences = Silences::at(silences, now);
+        let rules = self.rules().iter();
+        rules.map(|rule| self.rule_view(rule, &silences)).collect()
     }
 
-    fn rule_view(&self, rule: &Rule) -> RuleView {
+    fn rule_view(&self, rule: &Rule, silences: &Silences) -> RuleView {
         let own = self.alive.get(&rule.name).into_iter().flatten();
+        let own = own.filter(|(_, a)| a.is_firing());
+        let is_silenced = |s: &Subject| silences.of(&rule.id(s), &rule.name, s).is_some();
+        let (silenced, firing): (Vec<&Subject>, Vec<&Subject>) =
+            own.map(|(s, _)| s).partition(|s| is_silenced(s));
         let limit = rule.when.limit();
         let above = limit.filter(|l| matches!(l, super::Limit::Above(_)));
         let below = limit.filter(|l| matches!(l, super::Limit::Below(_)));
@@ -174,7 +186,10 @@ impl Alerts {
             repeat_ms: self.repeat_ms(rule),
             escalate_after_ms: rule.escalate_after_ms,
             escalate_to: rule.escalate_to.clone(),
-            firing: own.filter(|(_, a)| a.is_firing()).count(),
+            firing: firing.len(),
+            silenced: silenced.len(),
+            condition: rule.when.to_string(),
+            note: String::new(),
         }
     }
 
@@ -198,11 +213,36 @@ impl Alerts {
     }
 }
 
+/// State, how bad, since when, id, when it was over: what the list of alerts is ordered by.
+pub type AlertPlace<'a> = (
+    AlertState,
+    Reverse<u8>,
+    Reverse<UnixMs>,
+    &'a str,
+    Reverse<UnixMs>,
+);
+
 impl AlertView {
     /// Where it stands in the list; no two have the same.
-    pub fn place(&self) -> (AlertState, Reverse<UnixMs>, &str, Reverse<UnixMs>) {
+    pub fn place(&self) -> AlertPlace<'_> {
         let resolved = Reverse(self.resolved_ms.unwrap_or(0));
-        (self.state, Reverse(self.since_ms), &self.id, resolved)
+        let since = Reverse(self.since_ms);
+        (
+            self.state,
+            Reverse(self.weight()),
+            since,
+            &self.id,
+            resolved,
+        )
+    }
+
+    /// The worse, the more; of those that are over all are alike: they are history.
+    pub fn weight(&self) -> u8 {
+        match (self.state, self.severity) {
+            (AlertState::Resolved, _) | (_, Severity::Info) => 0,
+            (_, Severity::Warning) => 1,
+            (_, Severity::Critical) => 2,
+        }
     }
 }
 

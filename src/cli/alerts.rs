@@ -21,11 +21,21 @@ const HEAD: [&str; 7] = [
     "SINCE",
     "ALERT",
     "MESSAGE",
-    "SILENCED",
+    "SILENCED UNTIL (UTC)",
     "ESCALATED",
 ];
-const RULES: [&str; 10] = [
-    "RULE", "WHEN", "ENABLED", "SEVERITY", "FIRING", "SAMPLES", "NOTIFY", "LIMIT", "ONLY", "REPEAT",
+const RULES: [&str; 11] = [
+    "RULE",
+    "CONDITION",
+    "ENABLED",
+    "SEVERITY",
+    "FIRING",
+    "SILENCED",
+    "SAMPLES",
+    "NOTIFY",
+    "WHEN",
+    "ONLY",
+    "REPEAT",
 ];
 const RECEIVERS: [&str; 8] = [
     "RECEIVER",
@@ -50,11 +60,13 @@ pub(super) async fn run(client: &mut Client, args: AlertsArgs) -> Result<(), Fai
         AlertsVerb::Silence(args) => silence(client, args).await,
         AlertsVerb::Unsilence { id } => {
             let path = format!("/api/v1/alerts/{}/silence", silence_word(&id)?);
-            client.order(Method::DELETE, &path, None::<&()>).await
+            client.order(Method::DELETE, &path, None::<&()>).await?;
+            eprintln!("{id} is not silenced any more: people are told of it again");
+            Ok(())
         }
         AlertsVerb::Silences { output } => {
             let all: Vec<SilenceView> = client.get("/api/v1/silences").await?;
-            let head = ["ALERT", "UNTIL", "BY", "COMMENT"];
+            let head = ["ALERT", "UNTIL (UTC)", "BY", "COMMENT"];
             output::list(output.output, &all, &head, |s, _| {
                 let until = output::utc(s.until_ms);
                 vec![s.alert.clone(), until, s.by.clone(), s.comment.clone()]
@@ -150,7 +162,11 @@ async fn silence(client: &mut Client, args: SilenceArgs) -> Result<(), Failure> 
     if let Some(id) = id {
         let path = format!("/api/v1/alerts/{}/silence", path_word(&id)?);
         let request = SilenceRequest { for_ms, comment };
-        return client.order(Method::POST, &path, Some(&request)).await;
+        client.order(Method::POST, &path, Some(&request)).await?;
+        let silences: Vec<SilenceView> = client.get("/api/v1/silences").await?;
+        let own = silences.iter().find(|s| s.alert == id);
+        eprintln!("{}", silenced_text(&id, own.map(|s| s.until_ms)));
+        return Ok(());
     }
     let new = NewSilence {
         rule,
@@ -159,9 +175,21 @@ async fn silence(client: &mut Client, args: SilenceArgs) -> Result<(), Failure> 
         for_ms,
         comment,
     };
-    client
-        .order(Method::POST, "/api/v1/silences", Some(&new))
-        .await
+    let kept: SilenceView = client.post("/api/v1/silences", &new).await?;
+    eprintln!("{}", silenced_text(&kept.alert, Some(kept.until_ms)));
+    Ok(())
+}
+
+/// `until_ms`: none where somebody has taken it back already.
+fn silenced_text(about: &str, until_ms: Option<u64>) -> String {
+    match until_ms {
+        Some(until) => format!(
+            "nobody is told of {about} until {} UTC; `fleetctl alerts unsilence {about}` takes \
+             that back",
+            output::utc(until)
+        ),
+        None => format!("{about} was silenced, and somebody has taken that back already"),
+    }
 }
 
 /// What a silence is about, for an address.
@@ -186,22 +214,31 @@ fn names(names: &[Name]) -> String {
     }
 }
 
+/// `disk above 90 %`; from a controller that does not write it out, its word.
+fn condition(r: &RuleView) -> String {
+    let text = match r.condition.is_empty() {
+        true => &r.when,
+        false => &r.condition,
+    };
+    match r.note.is_empty() {
+        true => text.clone(),
+        false => format!("{text} ({})", r.note),
+    }
+}
+
 fn rule(r: &RuleView, wide: bool) -> Vec<String> {
     let mut cells = vec![
         r.name.clone(),
-        r.when.clone(),
+        condition(r),
         if r.enabled { "yes" } else { "no" }.to_owned(),
         severity(r.severity).to_owned(),
         r.firing.to_string(),
+        r.silenced.to_string(),
         r.samples.to_string(),
         names(&r.notify),
     ];
     if wide {
-        cells.push(match (r.above, r.below) {
-            (Some(n), _) => format!("above {n}"),
-            (_, Some(n)) => format!("below {n}"),
-            _ => "-".into(),
-        });
+        cells.push(r.when.clone());
         let workloads = r.workloads.iter().map(Name::to_string);
         let only: Vec<String> = r.nodes.iter().cloned().chain(workloads).collect();
         cells.push(match only.is_empty() {
@@ -232,6 +269,32 @@ fn receiver(r: &ReceiverStatus, _: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_silence_is_said_with_its_end() {
+        let text = silenced_text("disk.pi-3", Some(1_700_000_000_000));
+        assert!(
+            text.starts_with("nobody is told of disk.pi-3 until 2023-11-14 22:13:20 UTC"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_condition_that_nothing_can_meet_says_so() {
+        let mut rule: RuleView = serde_json::from_value(serde_json::json!({
+            "name": "busy", "enabled": true, "when": "telemetry", "severity": "warning",
+            "samples": 2, "notify": [], "repeat_ms": 0, "firing": 0,
+        }))
+        .unwrap();
+        assert_eq!(condition(&rule), "telemetry", "an older controller");
+        rule.condition = "load 1m above 0.01".into();
+        assert_eq!(condition(&rule), "load 1m above 0.01");
+        rule.note = "no node measures `load 1m`".into();
+        assert_eq!(
+            condition(&rule),
+            "load 1m above 0.01 (no node measures `load 1m`)"
+        );
+    }
 
     #[test]
     fn what_a_silence_is_about_fits_an_address() {

@@ -24,9 +24,8 @@ pub(super) async fn run(client: &mut Client, args: AuditArgs) -> Result<(), Fail
     match args.verb {
         None => list(client, &args).await,
         Some(AuditVerb::Export { file: None }) => {
-            let noted = export(client, output::print).await?;
-            said(&noted, "exported");
-            Ok(())
+            let verdict = export(client, output::print).await?;
+            said(&verdict, "exported")
         }
         Some(AuditVerb::Export { file: Some(path) }) => export_to(client, &path).await,
         Some(AuditVerb::Verify(args)) => {
@@ -51,23 +50,29 @@ pub(super) fn offline(args: &AuditArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn list(client: &mut Client, args: &AuditArgs) -> Result<(), Failure> {
-    let mut path = format!("/api/v1/audit?limit={}", args.limit.clamp(1, 1_000));
+    let mut path = format!("/api/v1/audit?limit={}", args.limit);
     let name = |name: &Option<crate::model::Name>| name.as_ref().map(ToString::to_string);
     for (key, value) in [
         ("who", args.who.clone()),
         ("what", args.what.clone()),
         ("node", name(&args.node)),
         ("workload", name(&args.workload)),
+        ("trace", args.trace.clone()),
     ] {
         if let Some(value) = value {
             path += &format!("&{key}={}", escaped(&value));
         }
     }
     let lines: Vec<AuditLine> = client.get(&path).await?;
+    if let Some(warning) = warning(&lines) {
+        eprintln!("{warning}");
+    }
     if args.diff && output::is_for_people(args.output.output) {
         return output::print(&with_differences(&lines));
     }
-    let head = ["TIME", "WHO", "ROLE", "FROM", "WHAT", "LINE", "HASH"];
+    let head = [
+        "TIME", "WHO", "ROLE", "FROM", "WHAT", "LINE", "TRACE", "HASH",
+    ];
     output::list(args.output.output, &lines, &head, |l, wide| {
         let mut row = vec![
             output::utc(l.at),
@@ -77,10 +82,26 @@ async fn list(client: &mut Client, args: &AuditArgs) -> Result<(), Failure> {
             l.what.clone(),
         ];
         if wide {
-            row.extend([l.id.to_string(), l.hash.clone()]);
+            let trace = l.by.trace.map_or_else(|| "-".into(), |t| t.trace_id());
+            row.extend([l.id.to_string(), trace, l.hash.clone()]);
         }
         row
     })
+}
+
+/// What is said before lines that are not whole.
+fn warning(lines: &[AuditLine]) -> Option<String> {
+    let mut faults = lines.iter().filter_map(|line| line.fault.as_ref());
+    // The oldest, which the others may follow from.
+    let first = output::visible(faults.next_back()?);
+    let more = match faults.count() {
+        0 => String::new(),
+        n => format!(" (and {n} more of these lines)"),
+    };
+    Some(format!(
+        "warning: the audit trail is not whole: {first}{more}; `fleetctl audit verify` looks at all \
+         of it"
+    ))
 }
 
 /// Each line, and below it what differs.
@@ -154,20 +175,23 @@ async fn export_to(client: &mut Client, path: &Path) -> Result<(), Failure> {
     file.sync_all().map_err(failed)?;
     fs::rename(&beside, path)
         .map_err(|e| Failure::new(format!("{} cannot be written: {e}", path.display())))?;
-    said(&verdict, &format!("exported to {}", path.display()));
-    match verdict.ok {
-        true => Ok(()),
-        false => Err(wrong(&verdict)),
-    }
+    said(&verdict, &format!("exported to {}", path.display()))
 }
 
-fn said(verdict: &Verdict, done: &str) {
+/// What was exported, and what is wrong with it: it is exported all the same.
+fn said(verdict: &Verdict, done: &str) -> Result<(), Failure> {
     let Link { id, hash } = &verdict.head;
     let lines = count(verdict.lines);
+    if !verdict.ok {
+        let first = verdict.anchor.id + 1;
+        eprintln!("{lines} {done}, of a trail that should have line {first} to line {id}");
+        return Err(wrong(verdict));
+    }
     eprintln!(
         "{lines} {done}; the newest is {id}:{hash}, to be noted elsewhere: `fleetctl audit verify \
-         --head {id}:{hash}` finds it again as long as nobody made another trail"
+         --head {id}:{hash}` shows later whether everything up to this line is still as it is now"
     );
+    Ok(())
 }
 
 fn count(lines: u64) -> String {
@@ -274,4 +298,44 @@ pub(super) fn parse_noted(text: &str) -> Result<Noted, String> {
         return Err("a hash of 64 hex digits is expected, or LINE:HASH".into());
     }
     Ok(Noted { id, hash })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fleet::Actor, identity::Role};
+
+    fn line(id: u64, fault: Option<&str>) -> AuditLine {
+        AuditLine {
+            id,
+            at: 0,
+            by: Actor {
+                token: "ann".into(),
+                role: Role::Admin,
+                from: "192.0.2.1".into(),
+                trace: None,
+            },
+            what: "applied web".into(),
+            changes: None,
+            hash: "0".repeat(64),
+            fault: fault.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn lines_that_are_not_whole_are_warned_of_by_the_oldest_of_them() {
+        assert_eq!(warning(&[line(2, None), line(1, None)]), None);
+        let lines = [
+            line(9, Some("later")),
+            line(8, None),
+            line(7, Some("a\u{1b}[1mb")),
+        ];
+        let said = warning(&lines).unwrap();
+        assert!(
+            said.contains("not whole: ab (and 1 more of these lines);"),
+            "{said}"
+        );
+        let said = warning(&lines[..1]).unwrap();
+        assert!(said.contains("not whole: later; `fleetctl"), "{said}");
+    }
 }

@@ -1,5 +1,10 @@
 //! The HTTP client of the operator's commands: HTTP/1.1, plain to loopback, TLS elsewhere, one
 //! connection for all requests of a command.
+//!
+//! A request that changes something names the command's trace. One that only looks does so where
+//! somebody follows this command (it sends spans itself, or was given a trace), and only the first
+//! of each route: what is asked again and again, as `top` and whoever waits do, would fill a
+//! collector with spans that nobody looks for. Without a trace it makes none at the controller.
 
 use super::{Failure, context::Target, output};
 use crate::{
@@ -19,12 +24,18 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{net::TcpStream, time};
 use tokio_rustls::TlsConnector;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
+/// Routes of which the first request that only looks makes a span, at most; no command asks so many.
+const MAX_ROUTES: usize = 64;
 /// What an answer may have: a fleet's whole list.
 const MAX_ANSWER: usize = 256 << 20;
 
@@ -34,6 +45,7 @@ pub(super) struct Client {
     connection: Option<SendRequest<Full<Bytes>>>,
     /// Of all its requests.
     trace: TraceContext,
+    looks: Looks,
 }
 
 impl Client {
@@ -42,12 +54,15 @@ impl Client {
             target,
             connection: None,
             trace: trace::fresh(),
+            looks: Looks::default(),
         }
     }
 
-    /// Its requests are a part of this from now on.
-    pub(super) fn belong_to(&mut self, trace: TraceContext) {
+    /// Its requests are a part of this from now on. `followed`: somebody wants to see also those that
+    /// only look.
+    pub(super) fn belong_to(&mut self, trace: TraceContext, followed: bool) {
         self.trace = trace;
+        self.looks = Looks(followed.then(Arc::default));
     }
 
     /// The trace of its requests, 32 hex digits.
@@ -59,6 +74,7 @@ impl Client {
     pub(super) fn another(&self) -> Client {
         Client {
             trace: self.trace,
+            looks: self.looks.clone(),
             ..Client::new(self.target.clone())
         }
     }
@@ -199,12 +215,15 @@ impl Client {
             .ready()
             .await
             .map_err(|e| lost(&self.target.url, &e))?;
+        let traced = self.looks.names_trace(&method, path);
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, self.target.authority())
-            .header("traceparent", self.trace.to_string())
             .header(header::CONTENT_TYPE, "application/json");
+        if traced {
+            request = request.header("traceparent", self.trace.to_string());
+        }
         if let Some(token) = &self.target.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -232,6 +251,35 @@ impl Client {
             v.version, self.target.url
         ))
     }
+}
+
+/// Which requests that only look name the trace; of all connections of a command.
+#[derive(Debug, Clone, Default)]
+struct Looks(Option<Arc<Mutex<BTreeSet<String>>>>);
+
+impl Looks {
+    fn names_trace(&self, method: &Method, path: &str) -> bool {
+        if *method != Method::GET {
+            return true;
+        }
+        let Some(seen) = &self.0 else {
+            return false;
+        };
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.len() < MAX_ROUTES && seen.insert(route(path))
+    }
+}
+
+/// What is asked, whichever of its kind and which part of it: `/api/v1/nodes/pi-3/history?x=1` and
+/// `/api/v1/nodes/pi-4/history` are one route.
+fn route(path: &str) -> String {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let parts = path.split('/').enumerate();
+    // "", "api", "v1", "nodes", "pi-3", …
+    let parts: Vec<&str> = parts
+        .map(|(n, part)| if n == 4 { "*" } else { part })
+        .collect();
+    parts.join("/")
 }
 
 fn lost(url: &str, error: &dyn std::error::Error) -> Failure {
@@ -371,4 +419,40 @@ pub(super) fn path_word(word: &str) -> Result<&str, Failure> {
         "`{}` is not an id",
         word.escape_debug()
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_looks_names_no_trace_unless_somebody_follows_and_then_once_a_route() {
+        let (get, post) = (Method::GET, Method::POST);
+        let nobody = Looks::default();
+        assert!(!nobody.names_trace(&get, "/api/v1/nodes?after="));
+        assert!(nobody.names_trace(&post, "/api/v1/apply"));
+        assert!(nobody.names_trace(&Method::DELETE, "/api/v1/workloads/web"));
+        let somebody = Looks(Some(Arc::default()));
+        let another = somebody.clone();
+        for (path, expected) in [
+            ("/api/v1/nodes?after=", true),
+            ("/api/v1/nodes?after=pi-9", false),
+            ("/api/v1/nodes", false),
+            ("/api/v1/nodes/pi-3", true),
+            ("/api/v1/nodes/pi-4", false),
+            ("/api/v1/nodes/pi-4/history?points=1", true),
+            ("/api/v1/nodes/pi-5/history", false),
+            ("/metrics", true),
+        ] {
+            assert_eq!(another.names_trace(&get, path), expected, "{path}");
+            assert!(!somebody.names_trace(&get, path), "{path} over another one");
+        }
+        assert!(somebody.names_trace(&post, "/api/v1/apply"));
+        assert!(
+            somebody.names_trace(&post, "/api/v1/apply"),
+            "as often as it changes"
+        );
+        let more = (0..1_000).filter(|n| somebody.names_trace(&get, &format!("/{n}")));
+        assert_eq!(more.count(), MAX_ROUTES - 4, "and no more than that");
+    }
 }

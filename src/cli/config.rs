@@ -3,8 +3,8 @@
 use super::{Failure, args::ConfigVerb, output};
 use crate::{
     config::{
-        self, AgentConfig, AgentOverrides, BrokerConfig, BrokerOverrides, ControllerConfig,
-        ControllerOverrides, Role, Surroundings,
+        self, AgentConfig, AgentOverrides, BrokerConfig, BrokerOverrides, ControllerConfig, Role,
+        Surroundings,
     },
     manifest::Source,
 };
@@ -16,8 +16,12 @@ pub(super) fn run(verb: ConfigVerb) -> Result<ExitCode, Failure> {
         ConfigVerb::Check { files } => {
             let mut bad = false;
             for path in files {
-                match config::check_file(&path, &around) {
-                    Ok(role) => {
+                let examined = Source::read(&path).and_then(|s| config::examine(&s, &around));
+                match examined {
+                    Ok((role, absent)) => {
+                        for sentence in absent {
+                            eprintln!("warning: {sentence}");
+                        }
                         output::print(&format!("{}: fine ({})\n", path.display(), role.as_str()))?
                     }
                     Err(problems) => {
@@ -33,13 +37,11 @@ pub(super) fn run(verb: ConfigVerb) -> Result<ExitCode, Failure> {
             })
         }
         ConfigVerb::Show { file } => {
-            let source = Source::read(&file)?;
-            let source = Some(&source);
+            let read = Source::read(&file)?;
+            let source = Some(&read);
             let text = match config::check_file(&file, &around)? {
-                Role::Controller => {
-                    let given = ControllerOverrides::default();
-                    ControllerConfig::resolve(source, &given, &around)?.render()
-                }
+                // Its broker may be given by a flag.
+                Role::Controller => ControllerConfig::of_file(&read, &around)?.render(),
                 Role::Agent => {
                     AgentConfig::resolve(source, &AgentOverrides::default(), &around)?.render()
                 }

@@ -31,6 +31,15 @@ pub(super) async fn run(client: &mut Client, args: EventsArgs) -> Result<(), Fai
         Ok(())
     })
     .await?;
+    if let Some(node) = args
+        .node
+        .as_ref()
+        .filter(|_| kept.is_empty() && !args.follow)
+    {
+        // A slip of the pen is no quiet node.
+        let path = format!("/api/v1/nodes/{node}");
+        client.get::<serde_json::Value>(&path).await?;
+    }
     let skipped = args.tail.map_or(0, |n| kept.len().saturating_sub(n));
     let show = Show {
         format: args.output.output,
@@ -260,13 +269,13 @@ mod tests {
         };
         let text = show.text(&line);
         assert!(
-            text.contains("\u{1b}[31mnode_offline        \u{1b}[0m  a [2Jb"),
+            text.contains("\u{1b}[31mnode_offline        \u{1b}[0m  ab"),
             "{text:?}"
         );
         show.colours = false;
         assert_eq!(
             show.text(&line),
-            "2026-11-20 10:00:00  node_offline          a [2Jb\n"
+            "2026-11-20 10:00:00  node_offline          ab\n"
         );
         show.format = Format::Json;
         assert_eq!(show.text(&line), "{}\n");

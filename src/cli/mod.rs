@@ -147,7 +147,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             runtime.block_on(async {
                 let mut client = client::Client::new(context::resolve(&connection)?);
                 let invocation = traced::Invocation::begin(&other);
-                client.belong_to(invocation.context());
+                client.belong_to(invocation.context(), invocation.is_followed());
                 let outcome = operate(client, other).await;
                 invocation.end(&outcome).await;
                 outcome

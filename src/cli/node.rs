@@ -9,7 +9,7 @@ use super::{
 use crate::{
     fleet::{Approval, NodeView, Reading, Reserved},
     http::LabelChange,
-    model::{Metric, Presence},
+    model::{Heartbeat, Metric, Presence},
 };
 use hyper::Method;
 use std::{collections::BTreeMap, process::ExitCode};
@@ -159,6 +159,12 @@ fn running(n: &NodeView) -> String {
     }
 }
 
+/// How it does now; what it said before it was lost says nothing about that.
+fn now(n: &NodeView) -> Option<&Heartbeat> {
+    let heard = n.state == Presence::Online;
+    n.heartbeat.as_ref().filter(|_| heard)
+}
+
 fn row(n: &NodeView, wide: bool) -> Vec<String> {
     let percent = |v: Option<f32>| v.map_or("-".into(), |v| format!("{v:.0}%"));
     let facts = n.facts.as_ref();
@@ -169,8 +175,8 @@ fn row(n: &NodeView, wide: bool) -> Vec<String> {
         running(n),
         facts.map_or("-".into(), |f| f.arch.clone()),
         engines(n),
-        percent(n.heartbeat.as_ref().map(|h| h.cpu)),
-        percent(n.heartbeat.as_ref().map(|h| h.memory)),
+        percent(now(n).map(|h| h.cpu)),
+        percent(now(n).map(|h| h.memory)),
         labels(&n.labels),
     ];
     if wide {
@@ -312,7 +318,13 @@ fn fields(n: &NodeView) -> Vec<(&'static str, String)> {
             ("capabilities", capabilities.replace(',', ", ")),
         ]);
     }
-    if let Some(h) = &n.heartbeat {
+    if now(n).is_none() {
+        let last = n.heartbeat.as_ref().map_or(String::new(), |h| {
+            format!(" (heard last {} ago)", output::ago(h.heard_ms))
+        });
+        all.push(("now", format!("-{last}")));
+    }
+    if let Some(h) = now(n) {
         let temperature = h
             .temperature
             .map(|t| format!(", {t:.0} °C"))
@@ -383,6 +395,38 @@ fn value_text(metric: Metric, name: &str, value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_node_that_is_not_heard_no_value_is_shown_as_if_it_were_so_now() {
+        let node = |state: &str| -> NodeView {
+            let view = serde_json::json!({
+                "name": "pi-1", "state": state, "reason": "", "since_ms": 0,
+                "approval": "approved", "labels": {}, "facts": null, "engines": [],
+                "generation": 1, "observed_generation": 1, "instances": 1, "running": 1,
+                "key": "", "joined_ms": 0, "load": 0,
+                "heartbeat": {
+                    "cpu": 77.0, "memory": 66.0, "disk": 55.0, "load": 0.5, "temperature": null,
+                    "uptime_s": 1, "running": 1, "failed": 0, "generation": 1,
+                    "state_digest": "", "heard_ms": 7,
+                },
+            });
+            serde_json::from_value(view).unwrap()
+        };
+        let said = |state| {
+            let node = node(state);
+            let fields = fields(&node);
+            let now = fields.into_iter().find(|(name, _)| *name == "now");
+            (row(&node, false)[6..8].join(" "), now.unwrap().1)
+        };
+        let (cells, now) = said("online");
+        assert_eq!(cells, "77% 66%");
+        assert!(now.starts_with("cpu 77%"), "{now}");
+        for state in ["silent", "offline"] {
+            let (cells, now) = said(state);
+            assert_eq!(cells, "- -");
+            assert!(now.starts_with("- (heard last "), "{now}");
+        }
+    }
 
     #[test]
     fn a_reservation_that_fills_a_node_beside_its_instances_is_warned_of() {

@@ -1,7 +1,8 @@
 //! Printing: tables for people, JSON and YAML for programs.
 
 use super::{Failure, args::Format};
-use crate::support::clock;
+pub(super) use crate::support::utc;
+use crate::support::{clock, without_escapes};
 use serde::Serialize;
 use std::io::Write;
 
@@ -122,9 +123,10 @@ pub(super) fn flat(c: char) -> char {
     if c.is_control() || turns { ' ' } else { c }
 }
 
-/// Control characters made harmless: names and reasons may come from anybody.
+/// Without escape sequences, and control characters made harmless: names and reasons may come from
+/// anybody.
 pub(super) fn visible(text: &str) -> String {
-    text.chars().map(flat).collect()
+    without_escapes(text).chars().map(flat).collect()
 }
 
 /// At most `max` characters, with a mark where something was left out.
@@ -149,25 +151,6 @@ pub(super) fn ago(unix_ms: u64) -> String {
     }
 }
 
-/// A time of day and date in UTC, as in `2026-01-31 12:00:59`.
-pub(super) fn utc(unix_ms: u64) -> String {
-    let s = unix_ms / 1000;
-    let (day, second) = (s / 86_400, s % 86_400);
-    // Days to a date: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-    let z = day + 719_468;
-    let (era, doe) = (z / 146_097, z % 146_097);
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (d, m) = (
-        doy - (153 * mp + 2) / 5 + 1,
-        if mp < 10 { mp + 3 } else { mp - 9 },
-    );
-    let y = yoe + era * 400 + u64::from(m <= 2);
-    let (h, min, sec) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{y:04}-{m:02}-{d:02} {h:02}:{min:02}:{sec:02}")
-}
-
 /// As in `1.5 GiB`.
 pub(super) fn bytes(n: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -189,16 +172,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_right() {
-        assert_eq!(utc(0), "1970-01-01 00:00:00");
-        assert_eq!(utc(951_782_399_000), "2000-02-28 23:59:59");
-        assert_eq!(utc(951_868_800_000), "2000-03-01 00:00:00");
-        assert_eq!(utc(1_795_132_800_000), "2026-11-20 00:00:00");
+    fn tables_line_up_and_carry_no_control_characters() {
+        let rows = vec![vec!["a\u{1b}[31m\u{7}b".to_owned(), "x".to_owned()]];
+        assert_eq!(table(&["NAME", "Y"], &rows), "NAME  Y\na b   x\n");
     }
 
-    #[test]
-    fn tables_line_up_and_carry_no_control_characters() {
-        let rows = vec![vec!["a\u{1b}[31m".to_owned(), "x".to_owned()]];
-        assert_eq!(table(&["NAME", "Y"], &rows), "NAME    Y\na [31m  x\n");
+    proptest::proptest! {
+        #[test]
+        fn what_is_shown_has_no_control_character_and_plain_text_is_as_it_was(
+            text in "(\\PC|\u{1b}|\\[|\\]|\u{7}|\u{9b}|\u{85}|\u{202e}|\n){0,30}",
+        ) {
+            let shown = visible(&text);
+            proptest::prop_assert!(shown.len() <= text.len());
+            proptest::prop_assert!(shown.chars().all(|c| flat(c) == c));
+            if text.chars().all(|c| flat(c) == c) {
+                proptest::prop_assert_eq!(shown, text);
+            }
+        }
     }
 }

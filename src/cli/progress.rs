@@ -181,12 +181,33 @@ pub(super) fn of_rollouts<'a>(all: impl Iterator<Item = &'a RolloutView>) -> Vec
         if r.failed > 0 {
             text.push_str(&format!(" · {} failed", r.failed));
         }
-        if !r.rollout.reason.is_empty() {
-            text.push_str(&format!(" · {}", r.rollout.reason));
+        let more = news(&r.rollout.reason, r);
+        if !more.is_empty() {
+            text.push_str(&format!(" · {more}"));
         }
         text
     };
     all.iter().map(line).collect()
+}
+
+/// What of the reason the line does not say already: not how many are healthy, nor how many change.
+fn news(reason: &str, r: &RolloutView) -> String {
+    let done = format!("{} of {} ", r.healthy, r.nodes);
+    let known = |part: &&str| {
+        let counted = part.starts_with(&done) && part.ends_with(" are healthy");
+        let changes = part.split_once(' ').is_some_and(|(n, what)| {
+            let words = [
+                "node changes",
+                "nodes change",
+                "canary changes",
+                "canaries change",
+            ];
+            n.bytes().all(|b| b.is_ascii_digit()) && words.contains(&what)
+        });
+        counted || changes
+    };
+    let parts = reason.split("; ").filter(|part| !known(part));
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 /// How the instances of each workload stand, and what those wait for that are not well.
@@ -267,7 +288,7 @@ mod tests {
                 "8 漢字 and more"
             ]
         );
-        assert_eq!(block(&["a\u{1b}[2Jb".into()], 80, 24), "a [2Jb\n");
+        assert_eq!(block(&["a\u{1b}[2Jb".into()], 80, 24), "ab\n");
         for (columns, rows) in [(0, 0), (1, 1), (2, 3)] {
             let _ = block(&lines, columns, rows);
         }
@@ -285,6 +306,23 @@ mod tests {
             lines,
             ["web 2  ████············ 1/4 healthy · pi-1 changing"]
         );
+        let mut told = rolling.clone();
+        for (reason, more) in [
+            ("1 of 4 nodes are healthy; 1 node changes", ""),
+            (
+                "1 of 4 nodes are healthy; 2 canaries change; not heard since they were told to: pi-1",
+                " · not heard since they were told to: pi-1",
+            ),
+            (
+                "1 of 4 nodes are healthy; it waits for a maintenance window",
+                " · it waits for a maintenance window",
+            ),
+            ("web was held by ann", " · web was held by ann"),
+        ] {
+            told.rollout.reason = reason.into();
+            let line = of_rollouts([&told].into_iter()).remove(0);
+            assert_eq!(line, lines[0].clone() + more);
+        }
         let back = view(
             RolloutPhase::RollingBack,
             &[StepState::Returned, StepState::Returning],

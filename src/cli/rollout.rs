@@ -386,7 +386,7 @@ pub(super) mod tests {
             node: Some("pi-0".parse().unwrap()),
             check: "stays up for 10 s".into(),
             reason: "it exited with 1".into(),
-            last_output: vec!["no \u{1b}luck".into()],
+            last_output: vec!["\u{1b}[31mno\u{7} luck".into()],
             at_ms: 0,
             guessed: false,
         }

@@ -1,4 +1,5 @@
-//! One invocation is one trace: every request that it makes names it, in the header `traceparent`.
+//! One invocation is one trace: every request that changes something names it, in the header
+//! `traceparent` (of those that only look see [`super::client`]).
 //!
 //! Whoever calls us within a trace of theirs says so by `TRACEPARENT`, and ours is then a part of it.
 //! A span of the invocation itself is sent where `FLEETCTL_OTLP_ENDPOINT` (or
@@ -19,6 +20,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// A command that asks the controller.
 pub(super) struct Invocation {
     context: TraceContext,
+    /// It was given a trace, or sends a span.
+    followed: bool,
     span: Option<OpenSpan>,
     exporter: Option<Exporter>,
 }
@@ -46,6 +49,7 @@ impl Invocation {
         let own = span.as_ref().and_then(OpenSpan::context);
         Invocation {
             context: own.unwrap_or_else(fresh),
+            followed: given.is_some() || own.is_some(),
             span,
             exporter,
         }
@@ -54,6 +58,11 @@ impl Invocation {
     /// What its requests name.
     pub(super) fn context(&self) -> TraceContext {
         self.context
+    }
+
+    /// Somebody wants to see also what only looks.
+    pub(super) fn is_followed(&self) -> bool {
+        self.followed
     }
 
     /// It has ended. Why it failed is not sent: the sentence may quote a manifest.

@@ -2,14 +2,14 @@
 //! [`crate::alert::built_in`] exist without it; a table `[controller.alerts.rule.<name>]` changes
 //! one of them, or adds one.
 
-use super::receivers;
+use super::receivers::{self, Written};
 use crate::{
     alert::{Condition, Limit, MAX_SAMPLES, Rule, built_in, is_rule_name},
     manifest::{
         Flaw,
         quantity::duration_text,
         render::{line, quote, quote_list},
-        table::Table,
+        table::{Table, listed},
     },
     model::{Metric, Name, Requirement, shown},
     notify::{Receiver, Severity},
@@ -67,8 +67,13 @@ pub(super) fn read(mut table: Table<'_>) -> AlertsConfig {
     let interval_ms = table.ms_within("interval", INTERVAL);
     config.interval_ms = interval_ms.unwrap_or(config.interval_ms);
     config.repeat_ms = read_repeat(&mut table).unwrap_or(config.repeat_ms);
-    config.receivers = receivers::read(&table.table("receiver"));
-    let written = read_names(&mut table, "notify", &config.receivers);
+    let all = table.table("receiver");
+    config.receivers = receivers::read(&all);
+    let known = Written {
+        is_unreadable: table.has("receiver") && !all.is_present(),
+        table: all,
+    };
+    let written = read_names(&mut table, "notify", &known);
     config.notify = written.unwrap_or_else(|| config.receivers.keys().cloned().collect());
     let rules = table.table("rule");
     for (count, (name, span, own)) in rules.tables().into_iter().enumerate() {
@@ -83,9 +88,9 @@ pub(super) fn read(mut table: Table<'_>) -> AlertsConfig {
             rules.refuse_at(span, flaw);
             continue;
         }
-        let known = config.rules.iter().position(|r| r.name == name);
-        let base = known.map(|at| config.rules[at].clone());
-        match (read_rule(name, own, base, &config.receivers), known) {
+        let place = config.rules.iter().position(|r| r.name == name);
+        let base = place.map(|at| config.rules[at].clone());
+        match (read_rule(name, own, base, &known), place) {
             (Some(rule), Some(at)) => config.rules[at] = rule,
             (Some(rule), None) => config.rules.push(rule),
             (None, _) => {}
@@ -104,32 +109,34 @@ fn read_repeat(table: &mut Table<'_>) -> Option<u64> {
     Some(repeat)
 }
 
-/// Names of receivers that exist, each once.
-fn read_names(
-    table: &mut Table<'_>,
-    key: &'static str,
-    receivers: &BTreeMap<Name, Receiver>,
-) -> Option<Vec<Name>> {
-    let mut names: Vec<Name> = Vec::new();
-    table.parsed_list(key, |text| {
-        let known = receivers.get_key_value(text);
-        let Some((name, _)) = known else {
+/// Names of receivers that are written, each once; `None` where one of them is not.
+fn read_names(table: &mut Table<'_>, key: &'static str, known: &Written<'_>) -> Option<Vec<Name>> {
+    let mut names: Vec<String> = Vec::new();
+    let mut flawed = false;
+    let mut read = |text: &str| {
+        if !known.has(text) {
             let flaw = Flaw::new(format!("there is no receiver `{}`", shown(text)));
-            return Err(match receivers.is_empty() {
+            let all = known.names();
+            return Err(match all.is_empty() {
                 true => flaw.hint("write a table `[controller.alerts.receiver.<name>]` for it"),
-                false => {
-                    let all: Vec<&str> = receivers.keys().map(Name::as_str).collect();
-                    flaw.hint(format!("there are `{}`", all.join("`, `")))
-                }
+                false => flaw.hint(format!("there are {}", listed(&all))),
             });
-        };
-        if names.contains(name) {
-            return Err(Flaw::new(format!("receiver `{name}` is named twice")));
         }
-        names.push(name.clone());
+        if names.iter().any(|name| name == text) {
+            let text = shown(text);
+            return Err(Flaw::new(format!("receiver `{text}` is named twice")));
+        }
+        names.push(text.to_owned());
         Ok(())
+    };
+    table.parsed_list(key, |text| {
+        let read = read(text);
+        flawed |= read.is_err();
+        read
     })?;
-    Some(names)
+    // What is no name was refused where its table is.
+    let names = names.iter().filter_map(|name| name.parse().ok());
+    (!flawed).then(|| names.collect())
 }
 
 /// One rule; `base`: the one that is built in under this name.
@@ -137,7 +144,7 @@ fn read_rule(
     name: &str,
     mut table: Table<'_>,
     base: Option<Rule>,
-    receivers: &BTreeMap<Name, Receiver>,
+    receivers: &Written<'_>,
 ) -> Option<Rule> {
     let when = read_condition(name, &mut table, base.as_ref());
     let severity = table.choice(
@@ -172,6 +179,13 @@ fn read_rule(
         };
         let flaw = Flaw::new(format!("`{there}` has no effect without `{missing}`"));
         table.refuse(there, flaw);
+    }
+    if escalate_to.as_ref().is_some_and(Vec::is_empty) && table.has("escalate_after") {
+        let flaw = Flaw::new("`escalate_to` names nobody, so `escalate_after` has no effect");
+        table.refuse(
+            "escalate_to",
+            flaw.hint("name a receiver, or leave both out"),
+        );
     }
     table.finish();
     let when = when?;
@@ -279,9 +293,9 @@ fn read_above(table: &mut Table<'_>, bounds: RangeInclusive<f64>) -> Option<Limi
 fn read_telemetry(name: &str, table: &mut Table<'_>) -> Option<Condition> {
     let metric = table.choice("metric", &Metric::ALL.map(|m| (m.as_str(), m)));
     let value = table.parsed("value", |text| match text.len() {
-        1..=MAX_VALUE_NAME => Ok(text.to_owned()),
+        1..=MAX_VALUE_NAME if !text.chars().any(char::is_control) => Ok(text.to_owned()),
         _ => Err(Flaw::new(format!(
-            "`value` must have 1 to {MAX_VALUE_NAME} bytes"
+            "`value` must have 1 to {MAX_VALUE_NAME} bytes and no control characters"
         ))),
     });
     let (above, below) = (table.number("above"), table.number("below"));

@@ -239,6 +239,16 @@ impl ControllerConfig {
         })
     }
 
+    /// What a file says by itself, where a flag may still add the broker: to be shown, not to be run.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn of_file(file: &Source, around: &Surroundings) -> Result<ControllerConfig, Problems> {
+        role_table(Some(file), Role::Controller, |table| {
+            Self::read(table, &ControllerOverrides::default(), around, false)
+        })
+    }
+
     /// `complete`: what only a flag may add must be there too.
     pub(super) fn read(
         table: Table<'_>,

@@ -9,11 +9,13 @@
 //! An empty text in a file counts as not written, so that the files in `config/` can show every
 //! key.
 
+mod absent;
 mod agent;
 mod alerts;
 mod broker;
 mod common;
 mod controller;
+mod hidden;
 mod join;
 mod listen;
 mod otlp;
@@ -37,6 +39,7 @@ use crate::{
     manifest::{Flaw, Problems, Source, report::walk, table::Table},
     model::Name,
 };
+use hidden::without_secrets;
 use settings::{COMMAND_LINE, Settings};
 use std::{
     env,
@@ -151,8 +154,18 @@ pub fn check_file(path: &Path, around: &Surroundings) -> Result<Role, Problems> 
 /// # Errors
 /// Everything that is wrong with it.
 pub fn check(source: &Source, around: &Surroundings) -> Result<Role, Problems> {
+    examine(source, around).map(|(role, _)| role)
+}
+
+/// As [`check`]; and what is no mistake but should be known: which files and variables that hold
+/// secrets are not there now. One sentence each.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn examine(source: &Source, around: &Surroundings) -> Result<(Role, Vec<String>), Problems> {
     walk(source, |mut root| {
         let mut found = None;
+        let mut missing = Vec::new();
         for role in Role::ALL {
             if !root.has(role.as_str()) {
                 continue;
@@ -176,7 +189,9 @@ pub fn check(source: &Source, around: &Surroundings) -> Result<Role, Problems> {
             }
             match role {
                 Role::Controller => {
-                    ControllerConfig::read(table, &ControllerOverrides::default(), around, false);
+                    let given = ControllerOverrides::default();
+                    let config = ControllerConfig::read(table, &given, around, false);
+                    missing = absent::absent(&config.alerts.receivers);
                 }
                 Role::Agent => {
                     AgentConfig::read(table, &AgentOverrides::default(), around);
@@ -187,10 +202,11 @@ pub fn check(source: &Source, around: &Surroundings) -> Result<Role, Problems> {
             }
         }
         root.finish();
-        found
+        (found, missing)
     })
     // Without a role there is a problem, so this default is never seen.
-    .map(|role| role.unwrap_or(Role::Controller))
+    .map(|(role, missing)| (role.unwrap_or(Role::Controller), missing))
+    .map_err(|problems| without_secrets(source, problems))
 }
 
 /// Walks the table of `role` in `file`; without a file, an absent one.
@@ -200,11 +216,13 @@ fn role_table<T>(
     read: impl FnOnce(Table<'_>) -> T,
 ) -> Result<T, Problems> {
     let nothing = Source::new(COMMAND_LINE, "");
-    walk(file.unwrap_or(&nothing), |mut root| {
+    let source = file.unwrap_or(&nothing);
+    walk(source, |mut root| {
         let value = read(root.table(role.as_str()));
         root.finish();
         value
     })
+    .map_err(|problems| without_secrets(source, problems))
 }
 
 /// A list of addresses to listen on: at least one, each once.

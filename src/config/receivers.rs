@@ -18,7 +18,10 @@ use crate::{
     model::Name,
     notify::{HIDDEN, Kind, MAX_SECRET, MailTls, Receiver, Secret, Smtp, address_flaw, url_flaw},
 };
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 const SECOND: u64 = 1_000;
 const DEFAULT_TIMEOUT_MS: u64 = 10 * SECOND;
@@ -40,6 +43,28 @@ const OWN_HEADERS: [&str; 8] = [
     "user-agent",
     "x-fleetctl-signature",
 ];
+
+/// The names of receivers that are written, those with a flaw too: who names one of these makes
+/// no second mistake.
+pub(super) struct Written<'a> {
+    /// `[controller.alerts.receiver]`, which may be absent.
+    pub table: Table<'a>,
+    /// It is written as something that has no names.
+    pub is_unreadable: bool,
+}
+
+impl Written<'_> {
+    /// A receiver is written under this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.is_unreadable || self.table.has(name)
+    }
+
+    /// The names, in the order of the text.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let all = self.table.all().iter();
+        all.map(|entry| entry.name.as_str()).collect()
+    }
+}
 
 /// The tables, by name; those without a flaw.
 pub(super) fn read(all: &Table<'_>) -> BTreeMap<Name, Receiver> {
@@ -113,7 +138,16 @@ fn webhook(t: &mut Table<'_>) -> Option<Kind> {
         t.refuse_at(head.clone(), flaw);
     }
     let mut headers = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for (name, value) in written {
+        if !seen.insert(name.to_ascii_lowercase()) {
+            let flaw = Flaw::new(format!("the header `{}` is given twice", shown(&name)));
+            t.refuse_at(
+                head.clone(),
+                flaw.hint("capital letters make no difference in it"),
+            );
+            continue;
+        }
         match header(&name, &value) {
             Ok(secret) => {
                 headers.insert(name, secret);
@@ -158,7 +192,8 @@ fn ntfy(t: &mut Table<'_>) -> Option<Kind> {
             return Ok(text.to_owned());
         }
         Err(
-            Flaw::new(format!("`{}` is not a topic of ntfy", shown(text)))
+            // Whoever knows it can read it: it is not repeated.
+            Flaw::new("the `topic` is not one of ntfy")
                 .hint("a topic is 1 to 64 of a-z, A-Z, 0-9, `-` and `_`"),
         )
     });

@@ -1,8 +1,8 @@
 //! What is read, rendered, refused, and never shown.
 
 use crate::{
-    config::{ControllerConfig, tests::controller},
-    manifest::Problems,
+    config::{ControllerConfig, Surroundings, check, examine, tests::controller},
+    manifest::{Problems, Source},
     model::Name,
     notify::{HIDDEN, Kind, MailTls, Receiver, Secret},
 };
@@ -104,6 +104,115 @@ fn secrets_are_neither_rendered_nor_in_problems() {
     }
 }
 
+fn at_home() -> Surroundings {
+    Surroundings {
+        home: Some("/home/pi".into()),
+        ..Surroundings::default()
+    }
+}
+
+/// A mistake in a line with a secret, in every place where one may be made.
+#[test]
+fn no_problem_shows_a_line_with_a_secret() {
+    let head = "[controller]\n[controller.alerts.receiver.ops]\n";
+    let hook = "type = 'webhook'\nurl = 'https://h/'\n";
+    for text in [
+        format!("{head}{hook}secrt = \"SECRETX\"\n"),
+        format!("{head}type = 'slack'\nurl = 'https://h/'\ntoken = \"SECRETX\"\n"),
+        format!("{head}{hook}headers = \"SECRETX\"\n"),
+        format!("{head}{hook}headers = {{ A = 'SECRETX', a = 'SECRETX' }}\n"),
+        format!("{head}{hook}headers = {{ A = ['SECRETX'] }}\n"),
+        format!("{head}{hook}secret = 'SECRETX'\nsecret = 'SECRETX'\n"),
+        format!("{head}{hook}secret = \"SECRETX\n"),
+        format!("{head}{hook}secret = SECRETX\n"),
+        format!("{head}{hook}secret \"SECRETX\"\n"),
+        format!("{head}{hook}secret = \"SECRETX\" SECRETX\n"),
+        format!("{head}{hook}secret = \"\"\"SECRETX\n\n"),
+        format!("{head}type = 'ntfy'\ntopic = 'SECRETX SECRETX'\n"),
+        format!("{head}{hook}[controller.alerts.receiver.ops]\nsecret = 'SECRETX'\n"),
+        "[controller]\n[controller.alerts.reciever.ops]\nsecret = 'SECRETX\n".to_owned(),
+        "[controller]\n[controller.alerts]\nreceiver = { ops = { type = 'webhook', secrt = \
+         'SECRETX' } }\n"
+            .to_owned(),
+        "[controller]\nalerts = { receiver = { ops = { secrt = 'SECRETX', secrt = 1 } } }\n"
+            .to_owned(),
+        "[controller]\nalerts.receiver.ops = { secret = 'SECRETX' \n".to_owned(),
+        "[controller]\n[controller.alerts]\n# [controller.alerts.receiver.ops]\nsecret = \
+         'SECRETX'\n"
+            .to_owned(),
+        format!("{head}{hook}[controller.alerts.rule.disk]\nsecret = 'SECRETX'\n"),
+    ] {
+        let source = Source::new("c.toml", text.clone());
+        let around = at_home();
+        let checked = check(&source, &around).unwrap_err();
+        let started = controller(&text).unwrap_err();
+        for problems in [&checked, &started] {
+            let said = problems.to_string();
+            assert!(!said.contains("SECRETX"), "{text}: {said}");
+            assert!(problems.0.iter().any(|p| p.line > 1), "{text}: {said}");
+        }
+    }
+    // What stands before the receivers is shown as ever.
+    let text = format!("[controller]\nlost_aftr = '5m'\n{head}{hook}").replacen(
+        "[controller]\n[controller.",
+        "[controller.",
+        1,
+    );
+    let said = controller(&text).unwrap_err().to_string();
+    assert!(said.contains("2 | lost_aftr = '5m'"), "{said}");
+}
+
+#[test]
+fn a_flawed_receiver_is_one_that_can_be_named() {
+    let names = "[controller]\n[controller.alerts]\nnotify = ['ops', 'boss']\n\
+                 [controller.alerts.rule.disk]\nescalate_after = '1h'\nescalate_to = ['ops']\n";
+    let boss = "[controller.alerts.receiver.boss]\ntype = 'slack'\nurl = 'https://h/'\n";
+    let flawed = format!("{names}{boss}[controller.alerts.receiver.ops]\ntype = 'slack'\n");
+    let problems = controller(&flawed).unwrap_err();
+    assert_eq!(problems.0.len(), 1, "{problems}");
+    assert!(problems.to_string().contains("has no `url`"), "{problems}");
+    let missing = controller(&format!("{names}{boss}"))
+        .unwrap_err()
+        .to_string();
+    assert!(missing.contains("there is no receiver `ops`"), "{missing}");
+    assert!(missing.contains("there are `boss`"), "{missing}");
+}
+
+#[test]
+fn what_a_receiver_needs_and_is_not_there_is_said_and_no_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("token");
+    std::fs::write(&there, "x").unwrap();
+    let text = format!(
+        "type = 'webhook'\nurl = 'env:FLEETCTL_NOBODY_SETS_THIS'\nsecret_file = '{}'\n\
+         headers = {{ A = 'env:PATH', B = 'env:FLEETCTL_NOR_THIS' }}\nca = '/nonexistent/ca.pem'\n\
+         [controller.alerts.receiver.phone]\ntype = 'ntfy'\ntopic = 'x'\n\
+         token_file = '/nonexistent/token'\n",
+        there.display()
+    );
+    let source = Source::new(
+        "c.toml",
+        format!("[controller]\n[controller.alerts.receiver.ops]\n{text}"),
+    );
+    let (_, absent) = examine(&source, &at_home()).unwrap();
+    let expected = [
+        ("`ops`", "/nonexistent/ca.pem with its CA"),
+        (
+            "`ops`",
+            "FLEETCTL_NOBODY_SETS_THIS with its address is not set",
+        ),
+        ("`ops`", "FLEETCTL_NOR_THIS with its B is not set"),
+        (
+            "`phone`",
+            "/nonexistent/token with its token cannot be found",
+        ),
+    ];
+    assert_eq!(absent.len(), expected.len(), "{absent:#?}");
+    for (said, (who, what)) in absent.iter().zip(expected) {
+        assert!(said.contains(who) && said.contains(what), "{said}");
+    }
+}
+
 #[test]
 fn mistakes_have_their_place() {
     let smtp = "type = 'smtp'\nhost = 'm.test'\nfrom = 'a@b.c'\nto = ['a@b.c']\n";
@@ -137,7 +246,14 @@ fn mistakes_have_their_place() {
             "type = 'webhook'\nurl = 'https://h/'\nheaders = { host = 'x' }\n",
             "set by fleetctl",
         ),
-        ("type = 'ntfy'\ntopic = 'a/b'\n", "is not a topic of ntfy"),
+        (
+            "type = 'webhook'\nurl = 'https://h/'\nheaders = { X-A = 'x', x-a = 'y' }\n",
+            "is given twice",
+        ),
+        (
+            "type = 'ntfy'\ntopic = 'a/b'\n",
+            "`topic` is not one of ntfy",
+        ),
         ("type = 'pagerduty'\n", "the receiver has no `routing_key`"),
         (&with("tls = 'ssl'\n"), "`tls` must be"),
         (&with("port = 0\n"), "`port` must be from 1 to 65535"),

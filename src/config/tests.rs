@@ -395,3 +395,16 @@ fn flags_go_before_the_file() {
     assert_eq!(labels, [("a", "b"), ("line", "2"), ("zone", "hall")]);
     assert_eq!(config.docker_socket, None);
 }
+
+#[test]
+fn a_file_whose_broker_comes_by_a_flag_is_shown_all_the_same() {
+    let around = around();
+    let file = Source::new("c.toml", "[controller]\nsilent_after = '1m'\n");
+    let shown = ControllerConfig::of_file(&file, &around).unwrap().render();
+    assert!(shown.contains("silent_after = \"1m\""), "{shown}");
+    let given = ControllerOverrides::default();
+    let run = ControllerConfig::resolve(Some(&file), &given, &around).unwrap_err();
+    assert!(run.to_string().contains("has no broker"), "{run}");
+    let wrong = Source::new("c.toml", "[controller]\nsilent_after = '1x'\n");
+    assert!(ControllerConfig::of_file(&wrong, &around).is_err());
+}

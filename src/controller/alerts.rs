@@ -2,20 +2,20 @@
 //!
 //! ```text
 //!  every interval:  fleet, live, identity ─► Observation ─► Alerts::observe ─► alerts.json
-//!                     (copied out, locks released)                               │ written
-//!                                                        events, receivers ◄─────┘
+//!                     (copied out, locks released)              │                ▲
+//!                                            events, receivers ◄┘ outbox written ┘
 //! ```
 //!
-//! What fires is written down before anybody is told of it, so that a restart does not hand it over
-//! again. Delivery is [`crate::notify`]'s, at least once, and has a file of its own: a controller that
-//! is killed within the second after a delivery brings that one again. Handing over never waits.
+//! Who is to be told is handed over to [`crate::notify`], which writes it to its own file; only
+//! then is it written down here that they were told. A controller that is killed between hands
+//! over again: somebody may be told twice, but nobody never. Delivery is at least once too.
 
 mod file;
 mod look;
 
 use super::Controller;
 use crate::{
-    alert::{AlertState, AlertView, Alerts, RuleView, Transition},
+    alert::{AlertState, AlertView, Alerts, Condition, RuleView, Transition},
     config::AlertsConfig,
     fleet::FleetEvent,
     model::{Name, UnixMs},
@@ -97,9 +97,9 @@ impl AlertBoard {
         self.notifier.test(name).await
     }
 
-    /// All rules, also those that are turned off.
-    pub fn rules(&self) -> Vec<RuleView> {
-        self.alerts().rule_views()
+    /// There is a rule of this name, also one that is turned off.
+    pub fn has_rule(&self, name: &str) -> bool {
+        self.alerts().rules().iter().any(|r| r.name == name)
     }
 
     fn alerts(&self) -> MutexGuard<'_, Alerts> {
@@ -112,10 +112,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Controller {
-    /// Every alert, those that fire first, then the newest first.
+    /// Every alert, those that fire first, of these the worst first, then the newest.
     pub fn alert_views(&self) -> Vec<AlertView> {
         let silences = self.fleet().silences().clone();
         self.alerts.alerts().views(&silences, clock::unix_ms())
+    }
+
+    /// All rules, also those that are turned off.
+    pub fn alert_rules(&self) -> Vec<RuleView> {
+        let silences = self.fleet().silences().clone();
+        let (mut views, asked) = {
+            let alerts = self.alerts.alerts();
+            let asked: Vec<Condition> = alerts.rules().iter().map(|r| r.when.clone()).collect();
+            (alerts.rule_views(&silences, clock::unix_ms()), asked)
+        };
+        for (view, when) in views.iter_mut().zip(asked) {
+            if let Condition::Telemetry { metric, value, .. } = when {
+                let mut measured = false;
+                self.live.each_of(metric, &value, |_, _, _| measured = true);
+                if !measured {
+                    view.note = format!("no node measures `{metric} {value}`");
+                }
+            }
+        }
+        views
     }
 
     /// How many alerts there are of each severity and state; none that is over.
@@ -138,14 +158,16 @@ impl Controller {
             let to_keep = alerts.take_changed().then(|| alerts.stored());
             (transitions, to_keep)
         };
-        if let Some(stored) = to_keep
-            && let Err(error) = file::write(&board.path, &stored)
-        {
-            warn!(%error, "firing alerts cannot be kept; tried again");
-            board.alerts().set_changed();
-        }
         for transition in transitions {
             self.release_alert(transition, now);
+        }
+        let Some(stored) = to_keep else { return };
+        // Whoever was told according to this file must be told, also after a kill in this moment.
+        if !board.notifier.kept() {
+            board.alerts().set_changed();
+        } else if let Err(error) = file::write(&board.path, &stored) {
+            warn!(%error, "firing alerts cannot be kept; tried again");
+            board.alerts().set_changed();
         }
     }
 
@@ -159,10 +181,7 @@ impl Controller {
                 return;
             }
             Transition::Fired(n) => event("alert_firing", n.message.clone(), Some(n), now),
-            Transition::Resolved(n) => {
-                let message = format!("over: {}", n.message);
-                event("alert_resolved", message, Some(n), now)
-            }
+            Transition::Resolved(n) => event("alert_resolved", n.message.clone(), Some(n), now),
             Transition::Full { dropped } => {
                 let message = format!(
                     "there are more alerts than the controller keeps: {dropped} are left out until \

@@ -103,8 +103,9 @@ impl Live {
             .values
             .into_iter()
             .filter(|(_, v)| v.is_finite())
-            .take(MAX_VALUES)
             .map(|(name, value)| (plain::text(&name, MAX_VALUE_NAME), value))
+            .filter(|(name, _)| !name.is_empty())
+            .take(MAX_VALUES)
             .collect();
         let reading = Reading {
             at: body.at,
@@ -250,12 +251,14 @@ mod tests {
         let pi = name("pi");
         let mut body = values(1_000);
         body.values.insert("\u{1b}[31m".into(), 2.0);
+        body.values.insert("\u{1b}[31m\u{7}red".into(), 2.0);
         body.values.insert("0".into(), f64::INFINITY);
         live.take_telemetry(&pi, Metric::Cpu, body, 5);
         let told = live.telemetry("pi");
         let cpu = &told[&Metric::Cpu].values;
         assert_eq!(cpu.len(), MAX_VALUES);
-        assert!(cpu.contains_key(" [31m") && !cpu.contains_key("0"));
+        assert!(cpu.contains_key(" red") && !cpu.contains_key("0"));
+        assert!(!cpu.contains_key(""));
         live.take_telemetry(&pi, Metric::Cpu, values(1), 9);
         let told = live.telemetry("pi");
         assert_eq!(told[&Metric::Cpu].heard_ms, 9);

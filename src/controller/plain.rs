@@ -1,7 +1,8 @@
-//! Texts from nodes, made harmless before anybody keeps or shows them: no control characters
-//! (which drive terminals and break log lines), and no more than a person would read.
+//! Texts from nodes, made harmless before anybody keeps or shows them: no escape sequences of
+//! terminals, no control characters (which drive terminals and break log lines), and no more than a
+//! person would read.
 
-use crate::{contract::State, model::NodeFacts};
+use crate::{contract::State, model::NodeFacts, support::without_escapes};
 use std::collections::BTreeMap;
 
 /// Entries of a list or map of facts.
@@ -14,10 +15,10 @@ fn drives(c: char) -> bool {
     c.is_control() || turns
 }
 
-/// At most `max` bytes of `text`, control characters turned into spaces.
+/// At most `max` bytes of `text`, without escape sequences, control characters turned into spaces.
 pub(super) fn text(text: &str, max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(max));
-    for c in text.chars() {
+    for c in without_escapes(text).chars() {
         let c = if drives(c) { ' ' } else { c };
         if out.len() + c.len_utf8() > max {
             break;
@@ -131,10 +132,7 @@ mod tests {
         let mut told: State = serde_json::from_value(said).unwrap();
         state(&mut told);
         let trial = told.instances[0].trial.as_ref().unwrap();
-        assert_eq!(
-            (trial.spec_hash.len(), trial.version.as_str()),
-            (64, "2 [2J")
-        );
+        assert_eq!((trial.spec_hash.len(), trial.version.as_str()), (64, "2"));
         assert_eq!(trial.reason.as_ref().unwrap().len(), 512);
         assert_eq!(trial.last_output, vec!["l".repeat(256); 10]);
         assert_eq!(told.instances[0].fetched.as_ref().unwrap().len(), 64);
@@ -142,7 +140,8 @@ mod tests {
 
     #[test]
     fn nothing_drives_a_terminal_and_nothing_is_endless() {
-        assert_eq!(text("a\u{1b}]52;c\n", 100), "a ]52;c ");
+        assert_eq!(text("a\u{1b}]52;c\n", 100), "a52;c ");
+        assert_eq!(text("\u{1b}[31mred\u{1b}[0m\ttick", 8), "red tick");
         assert_eq!(text("üüü", 5), "üü");
         let mut f = NodeFacts {
             os: "x".repeat(9_999),

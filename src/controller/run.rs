@@ -18,7 +18,7 @@ use crate::{
     gate::FleetGate,
     http,
     identity::{self, FleetIdentity, IdentityError, credential},
-    journal::{Journal, JournalError, SqliteJournal},
+    journal::{self, Journal, JournalError, SqliteJournal},
     model::Presence,
     mqtt::{self, Endpoint, Login, LoginSource, SessionEvent, SessionSettings},
     support::{Shutdown, clock},
@@ -74,6 +74,12 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
     let identity = FleetIdentity::open(dir, "controller", now)?;
     let mut journal = SqliteJournal::open(&dir.join("journal.db"))?;
     let fleet = journal.load()?;
+    if let Some(trouble) = journal::trouble_at_the_end(&mut journal) {
+        warn!(
+            trouble,
+            "the audit trail is not whole; see `fleetctl audit verify`"
+        );
+    }
     let topics = Topics::new(&config.topic_prefix);
     let gate = Arc::new(FleetGate::new(identity.key.public(), topics.clone(), false));
     gate.set_access(fleet.access());

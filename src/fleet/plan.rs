@@ -98,8 +98,8 @@ impl Fleet {
             ..Plan::default()
         };
         if prune {
-            let named = |n: &&Name| workloads.iter().any(|w| w.name == **n);
-            let gone = self.workloads.keys().filter(|n| !named(n));
+            let named: BTreeSet<&Name> = workloads.iter().map(|w| &w.name).collect();
+            let gone = self.workloads.keys().filter(|n| !named.contains(n));
             plan.removed = gone.cloned().collect();
         }
         let change = Change::WorkloadsApplied {

@@ -6,7 +6,7 @@ use super::{
     workloads::{MAX_PAGE, Page, idempotent},
 };
 use crate::{
-    alert::{AlertState, AlertView, Matcher, RuleView, SilenceView, is_rule_name},
+    alert::{AlertPlace, AlertState, AlertView, Matcher, RuleView, SilenceView, is_rule_name},
     controller::Controller,
     fleet::{Change, Refusal},
     identity::Role,
@@ -98,6 +98,7 @@ impl Selection {
 #[derive(Debug)]
 struct Place {
     state: AlertState,
+    weight: u8,
     since_ms: UnixMs,
     resolved_ms: UnixMs,
     id: String,
@@ -106,30 +107,31 @@ struct Place {
 impl Place {
     fn text(alert: &AlertView) -> String {
         let resolved_ms = alert.resolved_ms.unwrap_or(0);
-        let (state, since_ms) = (alert.state, alert.since_ms);
-        format!("{state}.{since_ms}.{resolved_ms}.{}", alert.id)
+        let (state, weight, since_ms) = (alert.state, alert.weight(), alert.since_ms);
+        format!("{state}.{weight}.{since_ms}.{resolved_ms}.{}", alert.id)
     }
 
     fn read(text: &str) -> Option<Place> {
-        let mut parts = text.splitn(4, '.');
+        let mut parts = text.splitn(5, '.');
         let word = parts.next()?;
         Some(Place {
             state: AlertState::ALL.into_iter().find(|s| s.as_str() == word)?,
+            weight: parts.next()?.parse().ok()?,
             since_ms: parts.next()?.parse().ok()?,
             resolved_ms: parts.next()?.parse().ok()?,
             id: parts.next()?.to_owned(),
         })
     }
 
-    fn place(&self) -> (AlertState, Reverse<UnixMs>, &str, Reverse<UnixMs>) {
+    fn place(&self) -> AlertPlace<'_> {
         let (since, resolved) = (Reverse(self.since_ms), Reverse(self.resolved_ms));
-        (self.state, since, &self.id, resolved)
+        (self.state, Reverse(self.weight), since, &self.id, resolved)
     }
 }
 
 #[utoipa::path(get, path = "/api/v1/alerts", params(Selection), tag = "alerts",
-    description = "What is wrong: alerts that fire first, then those that are silenced, pending and \
-                   over, each the newest first. Of those that are over the last 1,000 since the \
+    description = "What is wrong: alerts that fire first, then those that are silenced and pending, of \
+                   each the worst first, and those that are over; then the newest first. Of those that are over the last 1,000 since the \
                    controller's start are kept.",
     responses((status = 200, body = Page<AlertView>), (status = 400, body = super::ProblemDocument)))]
 pub(super) async fn list(
@@ -274,8 +276,9 @@ pub struct NewSilence {
 }
 
 #[utoipa::path(post, path = "/api/v1/silences", tag = "alerts", request_body = NewSilence,
-    responses((status = 200, body = SilenceView), (status = 409, body = super::ProblemDocument),
-              (status = 422, body = super::ProblemDocument)))]
+    responses((status = 200, body = SilenceView),
+              (status = 404, description = "No such rule, node or workload", body = super::ProblemDocument),
+              (status = 409, body = super::ProblemDocument), (status = 422, body = super::ProblemDocument)))]
 pub(super) async fn create_silence(
     State(c): State<Arc<Controller>>,
     caller: Caller,
@@ -291,6 +294,27 @@ pub(super) async fn create_silence(
         let detail = "say at least one of `rule`, `node` and `workload`";
         return Err(Refusal::Invalid(detail.into()).into());
     }
+    let until_ms = end(new.for_ms)?;
+    // A silence of what is not there is a slip of the pen, and would be noticed at night.
+    if let Some(rule) = new.rule.as_ref().filter(|r| !c.alerts.has_rule(r)) {
+        return Err(ApiError::not_found("rule", rule));
+    }
+    let missing = {
+        let fleet = c.fleet();
+        let node = new
+            .node
+            .as_ref()
+            .filter(|n| fleet.node(n.as_str()).is_none());
+        let workload = new.workload.as_ref();
+        let workload = workload.filter(|w| fleet.workload(w.as_str()).is_none());
+        let missing = node
+            .map(|n| ("node", n))
+            .or(workload.map(|w| ("workload", w)));
+        missing.map(|(what, name)| ApiError::not_found(what, name.as_str()))
+    };
+    if let Some(missing) = missing {
+        return Err(missing);
+    }
     let matcher = Matcher::Fitting {
         rule: new.rule,
         node: new.node,
@@ -299,7 +323,7 @@ pub(super) async fn create_silence(
     let alert = matcher.to_string();
     let change = Change::AlertSilenced {
         alert: alert.clone(),
-        until_ms: end(new.for_ms)?,
+        until_ms,
         comment: new.comment,
     };
     idempotent(c.change(Some(by), change).await)?;
@@ -320,7 +344,7 @@ pub(super) async fn rules(
     caller: Caller,
 ) -> Result<Json<Vec<RuleView>>, ApiError> {
     caller.need(Role::Viewer)?;
-    Ok(Json(c.alerts.rules()))
+    Ok(Json(c.alert_rules()))
 }
 
 #[utoipa::path(get, path = "/api/v1/alerts/receivers", tag = "alerts",
@@ -365,7 +389,11 @@ mod tests {
         AlertView {
             id: subject.id("disk"),
             rule: "disk".into(),
-            severity: Severity::Warning,
+            severity: match n % 3 {
+                0 => Severity::Critical,
+                1 => Severity::Warning,
+                _ => Severity::Info,
+            },
             subject,
             message: String::new(),
             state,

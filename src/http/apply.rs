@@ -14,12 +14,69 @@ use axum::{
     http::StatusCode,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::time;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::Semaphore, time};
 use utoipa::ToSchema;
 
 /// Longest wait in one request; who wants more asks again.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// Manifests that are read and planned at the same time: of the few threads of the machine one is
+/// left for everybody else.
+const READERS: usize = 2;
+/// So many more requests wait for their turn.
+const WAITING: usize = 16;
+
+static READING: Desk = Desk::new();
+
+/// Where manifests are read: beside the threads that answer everybody, and not too many at once.
+struct Desk {
+    /// One for each request that is read or waits.
+    asked: Semaphore,
+    /// One for each that is read.
+    readers: Semaphore,
+}
+
+impl Desk {
+    const fn new() -> Desk {
+        Desk {
+            asked: Semaphore::const_new(READERS + WAITING),
+            readers: Semaphore::const_new(READERS),
+        }
+    }
+
+    /// What `work` makes, when it is its turn. It goes on when nobody waits for it any more, and
+    /// keeps its place meanwhile.
+    async fn read<T: Send + 'static>(
+        &'static self,
+        work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let asked = self.asked.try_acquire().map_err(|_| too_many())?;
+        let reader = self.readers.acquire().await.map_err(|_| too_many())?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _places = (asked, reader);
+            work()
+        });
+        done.await.unwrap_or_else(|error| {
+            let detail = format!("the manifests could not be read ({error}); look into the log");
+            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+        })
+    }
+}
+
+fn too_many() -> ApiError {
+    let detail = format!(
+        "more than {WAITING} requests with manifests wait to be read; try again in {RETRY_S} s"
+    );
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_S)
+}
+
+/// When to come again, seconds.
+const RETRY_S: u32 = 5;
 
 /// A manifest as written.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -132,15 +189,18 @@ pub(super) async fn plan(
 ) -> Result<Json<Plan>, ApiError> {
     caller.need(Role::Viewer)?;
     let request = body?.0;
-    let workloads = workloads(&request)?;
-    let fleet = c.fleet();
-    let plan = fleet.plan(&workloads, request.prune);
-    // What apply would refuse is no plan.
-    fleet
-        .check_order(&workloads, &plan.removed)
-        .and_then(|()| fleet.check_removed(&plan.removed, &workloads))
-        .map_err(AskError::Refused)?;
-    Ok(Json(plan))
+    let planned = READING.read(move || {
+        let workloads = workloads(&request)?;
+        let fleet = c.fleet();
+        let plan = fleet.plan(&workloads, request.prune);
+        // What apply would refuse is no plan.
+        fleet
+            .check_order(&workloads, &plan.removed)
+            .and_then(|()| fleet.check_removed(&plan.removed, &workloads))
+            .map_err(AskError::Refused)?;
+        Ok(plan)
+    });
+    planned.await.map(Json)
 }
 
 #[utoipa::path(post, path = "/api/v1/apply", tag = "apply", request_body = ApplyRequest,
@@ -153,12 +213,17 @@ pub(super) async fn apply(
 ) -> Result<Json<Plan>, ApiError> {
     let by = caller.need(Role::Operator)?;
     let request = body?.0;
-    let workloads = workloads(&request)?;
-    let mut plan = c.fleet().plan(&workloads, request.prune);
-    if request.plan.is_some_and(|agreed| differs(&agreed, &plan)) {
-        let detail = "the fleet has changed since this plan was made; look at the new plan";
-        return Err(ApiError::new(StatusCode::CONFLICT, detail));
-    }
+    let planner = c.clone();
+    let planned = READING.read(move || {
+        let workloads = workloads(&request)?;
+        let plan = planner.fleet().plan(&workloads, request.prune);
+        if request.plan.is_some_and(|agreed| differs(&agreed, &plan)) {
+            let detail = "the fleet has changed since this plan was made; look at the new plan";
+            return Err(ApiError::new(StatusCode::CONFLICT, detail));
+        }
+        Ok((workloads, plan))
+    });
+    let (workloads, mut plan) = planned.await?;
     let removed = plan.removed.clone();
     let change = Change::WorkloadsApplied {
         workloads: workloads.clone(),
@@ -229,10 +294,16 @@ pub(super) async fn wait(
 ) -> Result<Json<WaitResponse>, ApiError> {
     caller.need(Role::Viewer)?;
     let request = body?.0;
+    let most = manifest::MAX_WORKLOADS_IN_ALL;
+    if request.workloads.len() > most {
+        let detail = format!("more than {most} workloads cannot be waited for at once");
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
+    let awaited: BTreeSet<Name> = request.workloads.into_iter().collect();
     let deadline = time::Instant::now() + Duration::from_millis(request.timeout_ms).min(MAX_WAIT);
     let mut changed = c.changed.subscribe();
     loop {
-        let response = standing(&c.fleet(), &request.workloads);
+        let response = standing(&c.fleet(), &awaited);
         let moved = time::timeout_at(deadline, changed.changed());
         if response.settled || !matches!(moved.await, Ok(Ok(()))) {
             return Ok(Json(response));
@@ -242,7 +313,7 @@ pub(super) async fn wait(
 
 /// An instance has settled when it runs what is wanted, has ended for good, or fails for a reason
 /// that it says.
-fn standing(fleet: &Fleet, workloads: &[Name]) -> WaitResponse {
+fn standing(fleet: &Fleet, workloads: &BTreeSet<Name>) -> WaitResponse {
     let all = fleet.instances();
     let instances: Vec<InstanceView> = all
         .into_iter()
@@ -350,6 +421,43 @@ mod tests {
             assert_eq!(revisions(&fleet, &version(text))[&web], revision);
         }
         assert!(revisions(&fleet, &version("4")).is_empty());
+    }
+
+    #[tokio::test]
+    async fn two_are_read_at_once_and_who_finds_too_many_waiting_is_told_when_to_come_again() {
+        static DESK: Desk = Desk::new();
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let gate = Arc::new(std::sync::Mutex::new(gate));
+        let under_way = Arc::new(std::sync::Mutex::new((0, 0)));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..READERS + WAITING {
+            let (gate, under_way) = (gate.clone(), under_way.clone());
+            tasks.spawn(DESK.read(move || {
+                let mut now = under_way.lock().unwrap();
+                now.0 += 1;
+                now.1 = now.1.max(now.0);
+                drop(now);
+                let _ = gate.lock().unwrap().recv_timeout(Duration::from_secs(30));
+                under_way.lock().unwrap().0 -= 1;
+                Ok(())
+            }));
+        }
+        while DESK.asked.available_permits() > 0 || under_way.lock().unwrap().0 < READERS {
+            tokio::task::yield_now().await;
+        }
+        let refused = DESK.read(|| Ok(())).await.unwrap_err();
+        assert!(refused.detail().contains("try again in 5 s"), "{refused:?}");
+        let answer = axum::response::IntoResponse::into_response(refused);
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()["retry-after"], "5");
+        for _ in 0..READERS + WAITING {
+            go.send(()).unwrap();
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap().unwrap();
+        }
+        assert_eq!(*under_way.lock().unwrap(), (0, READERS));
+        DESK.read(|| Ok(())).await.unwrap();
     }
 
     #[test]

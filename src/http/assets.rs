@@ -5,7 +5,7 @@
 //! that a developer's check reads, is not served.
 //!
 //! Who works on them has them served from a directory instead (`--dashboard-dir`), and needs to build
-//! nothing. In the binary they are without comments and indentation (`build.rs`).
+//! nothing. In the binary they are without comments and indentation (`src/build.rs`).
 
 use super::problem::{ApiError, not_found};
 use crate::{controller::Controller, identity::sha256_hex};
@@ -167,7 +167,7 @@ pub(super) async fn asset(
     serve(&c, &path, uri, &asked).await
 }
 
-/// What `build.rs` does with them.
+/// What `src/build.rs` does with them.
 #[cfg(test)]
 #[path = "strip.rs"]
 mod strip;
@@ -284,7 +284,22 @@ mod tests {
             (
                 "a.css",
                 "/* one\n   two */\na {b: c} /* stays */\n// no comment\n",
-                "a {b: c} /* stays */\n// no comment\n",
+                "a{b:c}/* stays */\n// no comment\n",
+            ),
+            (
+                "a.css",
+                "a :hover, b > c { --d: \"x : y; { , }\", e(1px , 2px); f: calc(1px - 2px) } g :is(h, i) {j: k}\n",
+                "a :hover,b > c{--d:\"x : y; { , }\",e(1px,2px);f:calc(1px - 2px)}g :is(h,i){j:k}\n",
+            ),
+            (
+                "a.css",
+                "a {b: var(--c, )} /* d, e: f; */\n",
+                "a{b:var(--c,)}/* d, e: f; */\n",
+            ),
+            (
+                "a.js",
+                "a(b, \"c, d\", `e, ${f(g, h)}, i`, /j, k/, {l: m}); // n, o\n",
+                "a(b,\"c, d\",`e, ${f(g,h)}, i`,/j, k/,{l: m}); // n, o\n",
             ),
             ("a.html", "<!-- a -->\n // text\n", ""),
         ] {

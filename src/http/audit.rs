@@ -8,8 +8,12 @@ use super::{auth::Caller, problem::ApiError};
 use crate::{
     controller::Controller,
     identity::Role,
-    journal::{AuditLine, ExportEnd, ExportHead, Trail, TrailLine, Verdict, Verifier, json_line},
+    journal::{
+        AuditLine, AuditPage, ExportEnd, ExportHead, Fault, Link, Trail, TrailLine, Verdict,
+        Verifier, fault_of, json_line,
+    },
     support::clock,
+    trace,
 };
 use axum::{
     Json,
@@ -51,6 +55,8 @@ pub(super) struct AuditPart {
     node: Option<String>,
     /// Only what is about this workload.
     workload: Option<String>,
+    /// Only what belongs to this trace: its id, or a whole `traceparent`.
+    trace: Option<String>,
 }
 
 /// Which lines are wanted.
@@ -60,21 +66,29 @@ struct Filter {
     what: Option<String>,
     /// Heads of the parts that say what differs, and the name as a word.
     about: Vec<(String, String)>,
+    /// 32 hex digits.
+    trace: Option<String>,
 }
 
 impl Filter {
-    fn of(part: &AuditPart) -> Filter {
+    fn of(part: &AuditPart) -> Result<Filter, String> {
         let lower = |text: &Option<String>| text.as_ref().map(|text| text.to_lowercase());
         let about = [("node", &part.node), ("workload", &part.workload)];
         let about = about.into_iter().filter_map(|(kind, name)| {
             let name = name.as_ref()?;
             Some((format!("{kind} {name}"), name.clone()))
         });
-        Filter {
+        Ok(Filter {
             who: lower(&part.who),
             what: lower(&part.what),
             about: about.collect(),
-        }
+            trace: part.trace.as_deref().map(trace::id_of).transpose()?,
+        })
+    }
+
+    fn is_any(&self) -> bool {
+        let texts = [&self.who, &self.what, &self.trace];
+        texts.into_iter().any(Option::is_some) || !self.about.is_empty()
     }
 
     fn fits(&self, line: &AuditLine) -> bool {
@@ -87,6 +101,10 @@ impl Filter {
                 .what
                 .as_ref()
                 .is_none_or(|what| has(&line.what, what) || has(changes, what))
+            && self.trace.as_ref().is_none_or(|wanted| {
+                let own = line.by.trace.as_ref();
+                own.is_some_and(|own| own.trace_id() == *wanted)
+            })
             && self.about.iter().all(|(head, name)| {
                 changes.lines().any(|l| l == head) || has_word(&line.what, name)
             })
@@ -110,26 +128,65 @@ pub(super) async fn list(
     caller.need(Role::Admin)?;
     let part = part?.0;
     let limit = part.limit.unwrap_or(100).clamp(1, PAGE) as usize;
-    let filter = Filter::of(&part);
-    let filtered = filter.who.is_some() || filter.what.is_some() || !filter.about.is_empty();
+    let filter = Filter::of(&part).map_err(|e| ApiError::new(StatusCode::BAD_REQUEST, e))?;
+    let filter = filter.is_any().then(|| Arc::new(filter));
     let mut before = part.before;
+    let mut end = None;
     let mut lines = Vec::new();
     while lines.len() < limit {
-        let wanted = match filtered {
+        let wanted = match filter.is_some() {
             true => PAGE,
             false => u32::try_from(limit - lines.len()).unwrap_or(PAGE),
         };
         let reading = READING.acquire().await;
         let page = c.audit(before, wanted).await.map_err(unreadable)?;
         drop(reading);
-        lines.extend(page.lines.into_iter().filter(|line| filter.fits(line)));
-        match page.more {
+        let more = page.more;
+        if before == 0 {
+            end = Some(page.head.clone());
+        }
+        let (expected, filter) = (end.take(), filter.clone());
+        end = page.expects();
+        // There should be older ones.
+        if page.lines.is_empty()
+            && filter.is_none()
+            && let Some(fault) = page.faults(expected.as_ref()).into_iter().next()
+            && let Some(oldest) = lines.last_mut()
+        {
+            let oldest: &mut AuditLine = oldest;
+            oldest.fault.get_or_insert(fault.what);
+        }
+        // Hashing takes its time, and this thread has others to serve.
+        let looked = tokio::task::spawn_blocking(move || match filter {
+            Some(filter) => fitting(page, &filter),
+            None => judged(page, expected.as_ref()),
+        });
+        lines.extend(looked.await.map_err(|e| unreadable(e.to_string()))?);
+        match more {
             Some(more) if more > 1 => before = more,
             _ => break,
         }
     }
     lines.truncate(limit);
     Ok(Json(lines))
+}
+
+/// All lines, and what is wrong with them.
+fn judged(page: AuditPage, expected: Option<&Link>) -> Vec<AuditLine> {
+    let faults = page.faults(expected);
+    page.shown(&faults)
+}
+
+/// Those that are wanted, and what is wrong with each by itself: what came between is not looked at.
+fn fitting(page: AuditPage, filter: &Filter) -> Vec<AuditLine> {
+    let shown = page.lines.into_iter().filter_map(|line| {
+        let kept = line.shown()?;
+        filter.fits(&kept).then(|| AuditLine {
+            fault: fault_of(&line).map(|Fault { what, .. }| what),
+            ..kept
+        })
+    });
+    shown.collect()
 }
 
 fn unreadable(error: String) -> ApiError {
@@ -155,16 +212,21 @@ pub(super) async fn verify(
     let mut verifier = Verifier::new(page.anchor.clone(), None);
     while let Some(last) = page.lines.last().map(|line| line.id) {
         let lines = std::mem::take(&mut page.lines);
-        // Hashing takes its time, and this thread has others to serve.
-        let looked = tokio::task::spawn_blocking(move || {
-            let maps = lines.iter().filter_map(TrailLine::as_map);
-            maps.for_each(|line| verifier.take(&line));
-            verifier
-        });
-        verifier = looked.await.map_err(|e| unreadable(e.to_string()))?;
+        verifier = taken(verifier, lines).await.map_err(unreadable)?;
         page = next_page(&c, last).await.map_err(unreadable)?;
     }
     Ok(Json(verifier.finish(&page.head)))
+}
+
+/// `verifier`, once it has looked at these. Hashing takes its time, and this thread has others to
+/// serve.
+async fn taken(mut verifier: Verifier, lines: Vec<TrailLine>) -> Result<Verifier, String> {
+    let looked = tokio::task::spawn_blocking(move || {
+        let maps = lines.iter().filter_map(TrailLine::as_map);
+        maps.for_each(|line| verifier.take(&line));
+        verifier
+    });
+    looked.await.map_err(|e| e.to_string())
 }
 
 /// The lines after `last`, which was read; none when there are no more. The head of that last page
@@ -225,18 +287,24 @@ async fn write_all(
     let key = &c.identity.key;
     let begin = ExportHead::new(&key.public(), clock::unix_ms(), first.anchor.clone());
     let mut text = json_line(&begin);
-    let (mut page, mut count) = (first, 0);
+    let mut verifier = Verifier::new(first.anchor.clone(), None);
+    let mut page = first;
     while let Some(last) = page.lines.last().map(|line| line.id) {
         for line in &page.lines {
             text.push_str(&json_line(line));
-            count += 1;
             if text.len() >= CHUNK && !give(to, &mut text).await {
                 return Ok(());
             }
         }
+        verifier = taken(verifier, page.lines).await?;
         page = next_page(c, last).await?;
     }
-    text.push_str(&json_line(&ExportEnd::new(key, &begin, count, page.head)));
+    // The fleet signs no trail as if it were whole when it is not.
+    let found = verifier.finish(&page.head);
+    if let Some(fault) = found.faults.first() {
+        warn!(%fault, "an audit trail that is not whole was exported");
+    }
+    text.push_str(&json_line(&ExportEnd::new(key, &begin, &found)));
     give(to, &mut text).await;
     Ok(())
 }

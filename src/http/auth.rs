@@ -63,6 +63,8 @@ pub(super) struct Caller {
     actor: Actor,
     /// Of the token.
     digest: String,
+    /// Of the session, where it showed one.
+    session: Option<String>,
     /// When what it showed ends; 0: never.
     expires_ms: UnixMs,
 }
@@ -91,7 +93,9 @@ impl Caller {
     pub(super) fn is_still_let_in(&self, controller: &Controller) -> bool {
         let now = clock::unix_ms();
         let ended = self.expires_ms != 0 && now >= self.expires_ms;
-        !ended && controller.fleet().api_token(&self.digest, now).is_some()
+        let session = self.session.as_ref();
+        let signed_in = session.is_none_or(|id| controller.sessions.find(id, now).is_some());
+        !ended && signed_in && controller.fleet().api_token(&self.digest, now).is_some()
     }
 }
 
@@ -104,7 +108,7 @@ impl FromRequestParts<Arc<Controller>> for Caller {
     ) -> Result<Caller, ApiError> {
         let refuse = |detail: &str| ApiError::new(StatusCode::UNAUTHORIZED, detail);
         let now = clock::unix_ms();
-        let (digest, session_ends) = match bearer(&parts.headers) {
+        let (digest, session) = match bearer(&parts.headers) {
             Some(secret) => (ApiToken::digest(secret), None),
             None => {
                 let id = cookie(&parts.headers).ok_or_else(|| {
@@ -114,7 +118,7 @@ impl FromRequestParts<Arc<Controller>> for Caller {
                 let session =
                     session.ok_or_else(|| refuse("this session has ended; sign in again"))?;
                 check_page(&parts.method, &parts.headers)?;
-                (session.token, Some(session.expires_ms))
+                (session.token, Some((id.to_owned(), session.expires_ms)))
             }
         };
         let fleet = controller.fleet();
@@ -128,11 +132,12 @@ impl FromRequestParts<Arc<Controller>> for Caller {
             from: from.map_or_else(|| "unknown".into(), Remote::from),
             trace: parts.extensions.get::<Traced>().map(|t| t.0),
         };
-        let expires_ms = session_ends.unwrap_or(token.expires_ms);
+        let expires_ms = session.as_ref().map_or(token.expires_ms, |(_, ends)| *ends);
         drop(fleet);
         Ok(Caller {
             actor,
             digest,
+            session: session.map(|(id, _)| id),
             expires_ms,
         })
     }

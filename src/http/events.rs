@@ -10,7 +10,7 @@
 //! so a reader that was cut off goes on after the last one it has (`Last-Event-ID`), and sees by the
 //! numbers when more than is kept has happened meanwhile. A reader that is slow is read for from what
 //! is kept; one that falls behind that is cut off, and so is one that takes nothing for half a
-//! minute. Nothing is buffered for it beside what is kept anyway.
+//! minute. So is one whose token or session has ended, within a second. Nothing is buffered for it beside what is kept anyway.
 
 use super::{
     auth::{Caller, Remote},
@@ -41,8 +41,8 @@ use utoipa::IntoParams;
 const ON_THE_WAY: usize = 16;
 /// A reader that takes nothing for so long is cut off.
 const STALLED: Duration = Duration::from_secs(30);
-/// How often it is looked at whether the reader may still read.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often it is looked at whether the reader may still read, where nothing happens.
+const LOOK: Duration = Duration::from_secs(1);
 /// After so long a browser connects again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -151,6 +151,9 @@ impl Pump<'_> {
                 },
                 event = live.recv() => event,
             };
+            if !let_in() {
+                return Err(Cut::Refused);
+            }
             match event {
                 Ok(event) => self.give(vec![event]).await?,
                 Err(RecvError::Lagged(_)) => {
@@ -284,6 +287,32 @@ mod tests {
         let (mut from, pump) = reader(&log, 0, Duration::from_millis(1));
         assert_eq!(pump.await.unwrap(), Err(Cut::Stalled));
         assert_eq!(take(&mut from, usize::MAX).await.len(), ON_THE_WAY);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_ends_while_events_are_read_lets_no_further_one_through() {
+        let log = Arc::new(EventLog::new(0));
+        let let_in = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let (to, mut from) = mpsc::channel(ON_THE_WAY);
+        let (of_pump, may) = (log.clone(), let_in.clone());
+        let pump = tokio::spawn(async move {
+            let pump = Pump {
+                log: &of_pump,
+                last: 0,
+                to,
+                stalled: STALLED,
+            };
+            let may = || may.load(std::sync::atomic::Ordering::SeqCst);
+            pump.run(true, may).await
+        });
+        publish(&log, 1);
+        assert_eq!(take(&mut from, 1).await, [1]);
+        let_in.store(false, std::sync::atomic::Ordering::SeqCst);
+        publish(&log, 1);
+        let began = std::time::Instant::now();
+        assert!(from.recv().await.is_none());
+        assert_eq!(pump.await.unwrap(), Err(Cut::Refused));
+        assert!(began.elapsed() < 2 * LOOK, "{:?}", began.elapsed());
     }
 
     #[tokio::test]

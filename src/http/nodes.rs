@@ -9,7 +9,10 @@ use crate::{
     controller::Controller,
     fleet::{Change, NodeView},
     identity::Role,
-    model::{CommandKind, CommandOutcome, CommandSpec, Name, Operator, Requirement, shown},
+    model::{
+        CommandKind, CommandOutcome, CommandSpec, Name, Operator, Presence, Requirement, UnixMs,
+        shown,
+    },
 };
 use axum::{
     Json,
@@ -66,11 +69,31 @@ pub(super) async fn list(
         .filter(|(_, n)| wanted.is_empty() || meets(n))
         .map(|(n, _)| n.clone());
     let page = Paging { after, limit }.cut(names, Name::to_string);
-    let view = |n: &Name| fleet.node_view(n, c.live.get(n.as_str()));
+    let view = |n: &Name| {
+        let view = fleet.node_view(n, c.live.get(n.as_str()))?;
+        Some(heard(view, c.started_ms))
+    };
     Ok(Json(Page {
         items: page.items.iter().filter_map(view).collect(),
         next: page.next,
     }))
+}
+
+/// What the fleet remembers of a node from before the controller's start is no knowledge: until the
+/// node is heard it is not shown as online. Only shown: the fleet itself waits for `start_grace`.
+/// A node over HTTP says nothing by itself.
+fn heard(view: NodeView, started_ms: UnixMs) -> NodeView {
+    let old = view.since_ms < started_ms && view.heartbeat.is_none();
+    if view.state != Presence::Online || view.http || !old {
+        return view;
+    }
+    NodeView {
+        state: Presence::Silent,
+        reason: "not heard since the controller has started".into(),
+        since_ms: started_ms,
+        running: 0,
+        ..view
+    }
 }
 
 #[utoipa::path(get, path = "/api/v1/nodes/{node}", tag = "nodes",
@@ -84,7 +107,8 @@ pub(super) async fn show(
     caller.need(Role::Viewer)?;
     let name = named("node", &node)?;
     let view = c.fleet().node_view(&name, c.live.get(&node));
-    let mut view = view.ok_or_else(|| ApiError::not_found("node", &node))?;
+    let view = view.ok_or_else(|| ApiError::not_found("node", &node))?;
+    let mut view = heard(view, c.started_ms);
     view.telemetry = c.live.telemetry(&node);
     view.cfg = c.live.config(&node);
     view.discovered = c.live.discovered(&node);
@@ -234,4 +258,40 @@ pub(super) async fn command(
         message,
         rtt_ms,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(state: &str, since_ms: u64, http: bool, heartbeat: bool) -> NodeView {
+        let beat = serde_json::json!({
+            "cpu": 1.0, "memory": 1.0, "disk": 1.0, "load": 0.5, "temperature": null,
+            "uptime_s": 1, "running": 1, "failed": 0, "generation": 1, "state_digest": "",
+            "heard_ms": 7,
+        });
+        let view = serde_json::json!({
+            "name": "pi-1", "state": state, "reason": "", "since_ms": since_ms,
+            "approval": "approved", "labels": {}, "facts": null, "engines": [], "generation": 1,
+            "observed_generation": 1, "instances": 2, "running": 2, "key": "", "joined_ms": 0,
+            "heartbeat": heartbeat.then_some(beat), "load": 0, "http": http,
+        });
+        serde_json::from_value(view).unwrap()
+    }
+
+    #[test]
+    fn a_node_that_was_online_before_the_start_is_silent_until_it_is_heard() {
+        let shown = heard(node("online", 5, false, false), 10);
+        assert_eq!((shown.state, shown.running), (Presence::Silent, 0));
+        assert_eq!(shown.since_ms, 10);
+        assert_eq!(shown.reason, "not heard since the controller has started");
+        for known in [
+            node("online", 5, false, true),
+            node("online", 5, true, false),
+            node("online", 11, false, false),
+            node("offline", 5, false, false),
+        ] {
+            assert_eq!(heard(known.clone(), 10), known);
+        }
+    }
 }

@@ -41,6 +41,8 @@ pub(super) struct ApiError {
     status: StatusCode,
     detail: String,
     problems: Vec<Problem>,
+    /// Seconds.
+    retry_after: Option<u32>,
 }
 
 impl ApiError {
@@ -55,7 +57,14 @@ impl ApiError {
             status,
             detail,
             problems: Vec::new(),
+            retry_after: None,
         }
+    }
+
+    /// Says in how many seconds it may go better.
+    pub(super) fn retry_after(mut self, seconds: u32) -> ApiError {
+        self.retry_after = Some(seconds);
+        self
     }
 
     pub(super) fn too_many_streams() -> ApiError {
@@ -144,7 +153,14 @@ impl IntoResponse for ApiError {
             problems: self.problems,
         };
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        (self.status, kind, Json(document)).into_response()
+        let again = self
+            .retry_after
+            .map(|s| [(header::RETRY_AFTER, s.to_string())]);
+        let document = (self.status, kind, Json(document));
+        match again {
+            Some(again) => (again, document).into_response(),
+            None => document.into_response(),
+        }
     }
 }
 

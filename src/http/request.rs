@@ -1,12 +1,18 @@
 //! What holds of every request, seen before its handler: only the query keys that are described
 //! are taken, and with values of their kind, a path is text, a POST without a body is one with
 //! nothing in it, and a body is an object: a list would be read as one by the order of its fields.
+//! Whoever shows two tokens is asked which. A client that still writes when its request has turned
+//! out too large is read from for a little, so that it gets to see the answer.
 //!
 //! The description is the one that [`super::openapi`] gives away, so that the two cannot differ.
 
 use super::{
+    MAX_BODY,
+    cluster::{containers::MAX_REGISTRATION, heartbeat::MAX_HEARTBEAT},
     openapi::{self, QueryKey, QueryKind},
     problem::{ApiError, NotAnObject},
+    serve::MAX_HEAD,
+    session::MAX_SIGN_IN,
     workloads::MAX_PAGE,
 };
 use crate::{manifest::nearest::nearest, model::shown};
@@ -18,13 +24,16 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use futures_util::StreamExt;
 use hyper::body::{Frame, SizeHint};
 use std::{
     collections::BTreeMap,
     pin::Pin,
-    sync::LazyLock,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
+use tokio::time;
 
 /// The query keys of each operation, by method and path.
 type Keys = BTreeMap<(&'static str, String), Vec<QueryKey>>;
@@ -33,6 +42,11 @@ static KEYS: LazyLock<Keys> = LazyLock::new(openapi::query_keys);
 
 /// Goes on with what is in order.
 pub(super) async fn check(mut request: Request, next: Next) -> Result<Response, ApiError> {
+    if head(&request) > MAX_HEAD {
+        let detail = "the request's line and headers are larger than 64 KiB; send less";
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err(ApiError::new(status, detail));
+    }
     if !is_text(request.uri().path()) {
         let detail = format!(
             "the path {} is not UTF-8 where it is written with percent signs",
@@ -40,7 +54,19 @@ pub(super) async fn check(mut request: Request, next: Next) -> Result<Response, 
         );
         return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
     }
+    if request
+        .headers()
+        .get_all(header::AUTHORIZATION)
+        .iter()
+        .count()
+        > 1
+    {
+        let detail = "the header `Authorization` stands twice; send one";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
+    }
+    let mut largest = MAX_BODY;
     if let Some(path) = request.extensions().get::<MatchedPath>() {
+        largest = limit(path.as_str());
         let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri())?;
         check_query(request.method(), path.as_str(), &query.0)?;
     }
@@ -52,11 +78,76 @@ pub(super) async fn check(mut request: Request, next: Next) -> Result<Response, 
         let json = HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, json);
     }
+    let left = Left::default();
     if !request.body().is_end_stream() {
-        request = request.map(|body| Body::new(ObjectOnly { body, begun: false }));
+        let left = left.clone();
+        let begun = false;
+        request = request.map(|body| Body::new(ObjectOnly { body, begun, left }));
     }
-    Ok(next.run(request).await)
+    let answer = next.run(request).await;
+    if answer.status() != StatusCode::PAYLOAD_TOO_LARGE {
+        return Ok(answer);
+    }
+    let rest = left.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(rest) = rest {
+        read_away(rest).await;
+    }
+    let detail = format!(
+        "the request is larger than {}; send less at once",
+        size(largest)
+    );
+    Err(ApiError::new(answer.status(), detail))
 }
+
+/// Bytes of the line and the headers, as they are written.
+fn head(request: &Request) -> usize {
+    let uri = request.uri();
+    let line = uri.path().len() + uri.query().map_or(0, str::len);
+    let headers = request.headers().iter();
+    line + headers
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum::<usize>()
+}
+
+/// The most bytes of a body; as the routes are given them.
+fn limit(path: &str) -> usize {
+    match path {
+        "/api/v1/session" => MAX_SIGN_IN,
+        "/api/v1/cluster/containers" => MAX_REGISTRATION,
+        "/api/v1/cluster/containers/{name}/heartbeat" => MAX_HEARTBEAT,
+        _ => MAX_BODY,
+    }
+}
+
+fn size(bytes: usize) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes >> 10),
+        mib => format!("{mib} MiB"),
+    }
+}
+
+/// The most that is read of a request that is refused already, and for how long.
+const MAX_AWAY: usize = 64 << 20;
+const LONGEST_AWAY: Duration = Duration::from_secs(2);
+
+/// Reads and drops what is left: where a connection is closed with something unread, the other
+/// side may never see the answer.
+async fn read_away(rest: Body) {
+    let mut rest = rest.into_data_stream();
+    let all = async {
+        let mut read = 0;
+        while let Some(Ok(part)) = rest.next().await {
+            read += part.len();
+            if read > MAX_AWAY {
+                break;
+            }
+        }
+    };
+    let _ = time::timeout(LONGEST_AWAY, all).await;
+}
+
+/// A body that its handler has given up.
+type Left = Arc<Mutex<Option<Body>>>;
 
 /// What is written with percent signs in a path is UTF-8.
 fn is_text(path: &str) -> bool {
@@ -84,6 +175,15 @@ struct ObjectOnly {
     body: Body,
     /// Its first character was seen.
     begun: bool,
+    /// Where it goes when nobody reads it any more.
+    left: Left,
+}
+
+impl Drop for ObjectOnly {
+    fn drop(&mut self) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = Some(std::mem::take(&mut self.body));
+    }
 }
 
 impl HttpBody for ObjectOnly {
@@ -319,7 +419,8 @@ mod tests {
         }
         let mut app = Router::new()
             .route("/drain", post(handler))
-            .layer(axum::middleware::from_fn(check));
+            .layer(axum::middleware::from_fn(check))
+            .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY));
         let mut request = Request::post("/drain");
         if let Some(kind) = kind {
             request = request.header(header::CONTENT_TYPE, kind);
@@ -330,6 +431,47 @@ mod tests {
             .await
             .unwrap();
         (status, String::from_utf8_lossy(&text).into_owned())
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_too_large_hears_how_large_one_may_be_and_is_read_to_its_end() {
+        let sent = Arc::new(Mutex::new(0));
+        let counted = sent.clone();
+        let parts = (0..96).map(move |n| {
+            *counted.lock().unwrap() += 1;
+            let text = if n == 0 { "{\"force\":" } else { "" };
+            Ok::<_, std::io::Error>(Bytes::from(format!("{text}{}", " ".repeat(64 << 10))))
+        });
+        let body = Body::from_stream(futures_util::stream::iter(parts));
+        let (status, text) = ask(body, Some("application/json")).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{text}");
+        assert!(text.contains("larger than 4 MiB; send less"), "{text}");
+        assert_eq!(*sent.lock().unwrap(), 96, "6 MiB");
+        // Who never ends is not read for ever.
+        let endless = futures_util::stream::repeat_with(|| {
+            Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 1 << 20]))
+        });
+        let (status, _) = ask(Body::from_stream(endless), Some("application/json")).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(size(limit("/api/v1/session")), "8 KiB");
+    }
+
+    #[tokio::test]
+    async fn two_tokens_are_one_too_many() {
+        let mut app = Router::new()
+            .route("/", axum::routing::get(|| async { "fine" }))
+            .layer(axum::middleware::from_fn(check));
+        for (count, expected) in [(1, StatusCode::OK), (2, StatusCode::BAD_REQUEST)] {
+            let mut request = Request::get("/");
+            for n in 0..count {
+                request = request.header(header::AUTHORIZATION, format!("Bearer {n}"));
+            }
+            let answer = app
+                .call(request.body(Body::empty()).unwrap())
+                .await
+                .unwrap();
+            assert_eq!(answer.status(), expected, "{count}");
+        }
     }
 
     #[tokio::test]

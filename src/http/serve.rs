@@ -29,6 +29,9 @@ use tower_service::Service;
 const MAX_CONNECTIONS: usize = 1_024;
 /// Of these, from one address: nobody keeps everybody else out.
 const MAX_PER_ADDRESS: usize = 256;
+/// Bytes of a request's line and headers; whoever sends more hears 431. So much is buffered of
+/// them; what still fits into one read is looked at by [`super::request`].
+pub(super) const MAX_HEAD: usize = 64 << 10;
 /// For TLS, and for a request's headers.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -228,6 +231,7 @@ where
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE)
+        .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
@@ -240,5 +244,74 @@ where
             connection.as_mut().graceful_shutdown();
             let _ = time::timeout(Duration::from_millis(500), connection).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Json, extract::rejection::JsonRejection, routing::post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// The answer of a connection to what is written to it, all of which is taken.
+    async fn answer(request: Vec<u8>) -> String {
+        async fn take(
+            body: Result<Json<serde_json::Value>, JsonRejection>,
+        ) -> Result<String, super::super::problem::ApiError> {
+            body.map(|_| "taken".to_owned()).map_err(Into::into)
+        }
+        let app = Router::new()
+            .route("/", post(take))
+            .layer(axum::middleware::from_fn(super::super::request::check))
+            .layer(axum::extract::DefaultBodyLimit::max(super::super::MAX_BODY));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move {
+            let (stream, address) = listener.accept().await.unwrap();
+            let remote = Remote {
+                address: Some(address),
+                tls: false,
+                cut: Arc::default(),
+            };
+            converse(stream, remote, app, Shutdown::new()).await;
+        });
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let (mut from, mut to) = stream.split();
+        // Written before anything is read, as simple clients do it.
+        let written = to.write_all(&request).await;
+        let mut text = vec![0; 4_096];
+        let read = time::timeout(Duration::from_secs(20), from.read(&mut text));
+        let length = read.await.unwrap().unwrap();
+        serving.abort();
+        text.truncate(length);
+        format!("{:?} {}", written.err(), String::from_utf8_lossy(&text))
+    }
+
+    #[tokio::test]
+    async fn a_head_of_more_than_64_kib_is_refused() {
+        let head = |bytes: usize| {
+            let long = "x".repeat(bytes);
+            format!("POST / HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\nContent-Length: 0\r\n\r\n")
+        };
+        let fine = answer(head(60 << 10).into_bytes()).await;
+        assert!(fine.contains("HTTP/1.1 200"), "{fine}");
+        for bytes in [65 << 10, 100 << 10] {
+            let refused = answer(head(bytes).into_bytes()).await;
+            assert!(refused.contains("HTTP/1.1 431"), "{bytes}: {refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_still_writes_a_request_that_is_too_large_sees_why_it_is_refused() {
+        let length = 24 << 20;
+        let mut request = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n"
+        )
+        .into_bytes();
+        request.resize(request.len() + length, b' ');
+        let refused = answer(request).await;
+        assert!(refused.starts_with("None HTTP/1.1 413"), "{refused}");
+        assert!(refused.contains("larger than 4 MiB"), "{refused}");
     }
 }

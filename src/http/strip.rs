@@ -1,7 +1,8 @@
 //! Takes what only a developer's eye needs out of scripts and stylesheets: comments that stand on
-//! lines of their own, blank lines, and indentation. Shared by `build.rs` and the tests of the assets.
+//! lines of their own, blank lines, indentation, and blanks beside marks that need none: after commas,
+//! and in stylesheets also beside braces and semicolons and after colons. Shared by `src/build.rs` and the tests of the assets.
 //!
-//! It is no minifier: every other line stays as it is written, and what stands on it means the same.
+//! It is no minifier: every other line stays, and what stands on it means the same.
 //! To know what is a comment it reads texts, templates and regular expressions as a script does; where
 //! it loses its way it says so, and nothing is built.
 
@@ -17,6 +18,7 @@ pub fn stripped(path: &str, text: &str) -> Result<String, usize> {
         at: 0,
         comments: Vec::new(),
         lines: vec![0],
+        blanks: Vec::new(),
     };
     if scan.run().is_none() {
         let read = scan.text.iter().take(scan.at);
@@ -35,6 +37,7 @@ pub fn stripped(path: &str, text: &str) -> Result<String, usize> {
         let to = text.len() - rest.len();
         idle.push((from, to + usize::from(rest.starts_with('\n'))));
     }
+    idle.append(&mut scan.blanks);
     idle.sort_unstable();
     let mut kept = String::with_capacity(text.len());
     let mut end = 0;
@@ -55,11 +58,24 @@ struct Scan<'a> {
     comments: Vec<(usize, usize)>,
     /// Where a line begins within neither a text nor a template nor a comment.
     lines: Vec<usize>,
+    /// Blanks, within neither, that nothing needs.
+    blanks: Vec<(usize, usize)>,
 }
 
 impl Scan<'_> {
     fn peek(&self, ahead: usize) -> Option<u8> {
         self.text.get(self.at + ahead).copied()
+    }
+
+    /// Whether a blank, that is within neither a text nor a template nor a comment, means nothing.
+    fn is_idle(&self) -> bool {
+        let before = self.at.checked_sub(1).and_then(|at| self.text.get(at));
+        match (before, self.script) {
+            (Some(b','), _) | (Some(b'{' | b'}' | b';' | b':'), false) => true,
+            // Not before a colon: `a :hover` is something else than `a:hover`.
+            (_, false) => matches!(self.peek(1), Some(b'{' | b'}' | b';' | b',')),
+            _ => false,
+        }
     }
 
     /// Reads all; `None`: something does not end.
@@ -86,6 +102,9 @@ impl Scan<'_> {
                     before = Before::Value;
                 }
                 _ => {
+                    if byte == b' ' && self.is_idle() {
+                        self.blanks.push((self.at, self.at + 1));
+                    }
                     match (byte, open.last_mut()) {
                         (b'{', Some(depth)) => *depth += 1,
                         (b'}', Some(depth)) => *depth -= 1,

@@ -9,7 +9,9 @@
 //!
 //! Each line is checked without fleetctl, too: its `hash` is the SHA-256 of the line without
 //! `hash`, in canonical form (RFC 8785). The signature (Ed25519, base64url) is the fleet's, over
-//! the head and what the export is of; see [`ExportEnd::signed`].
+//! the head and what the export is of; see [`ExportEnd::signed`]. A trail that was not whole when it
+//! was exported says so in its last line (`fault`), and that is signed with it: nobody can take the
+//! signature for a word that all is well.
 
 use super::chain::{Fault, Link, Noted, Verdict, Verifier};
 use crate::{
@@ -48,6 +50,9 @@ pub struct ExportEnd {
     pub count: u64,
     /// The newest line.
     pub head: Link,
+    /// What was wrong with the trail already when it was exported: the first of it, one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
     /// Of the fleet, over [`ExportEnd::signed`]; Ed25519, base64url.
     pub signature: String,
 }
@@ -66,26 +71,31 @@ impl ExportHead {
 }
 
 impl ExportEnd {
-    /// Of an export that began with `begin`.
-    pub fn new(key: &SigningKey, begin: &ExportHead, count: u64, head: Link) -> ExportEnd {
-        let signed = ExportEnd::signed(begin, count, &head);
-        ExportEnd {
+    /// Of an export that began with `begin`; `found`: what was found out about its lines.
+    pub fn new(key: &SigningKey, begin: &ExportHead, found: &Verdict) -> ExportEnd {
+        let mut end = ExportEnd {
             format: END.to_owned(),
-            count,
-            head,
-            signature: URL_SAFE_NO_PAD.encode(key.sign(&signed)),
-        }
+            count: found.lines,
+            head: found.head.clone(),
+            fault: found.faults.first().map(|fault| fault.what.clone()),
+            signature: String::new(),
+        };
+        end.signature = URL_SAFE_NO_PAD.encode(key.sign(&end.signed(begin)));
+        end
     }
 
     /// What is signed: `fleetctl-audit-end`, a line feed, and the canonical JSON of `anchor`,
-    /// `count`, `exported_ms` and `head`.
-    pub fn signed(begin: &ExportHead, count: u64, head: &Link) -> Vec<u8> {
-        let what = json!({
+    /// `count`, `exported_ms`, `head`, and of `fault` where there is one.
+    pub fn signed(&self, begin: &ExportHead) -> Vec<u8> {
+        let mut what = json!({
             "anchor": begin.anchor,
-            "count": count,
+            "count": self.count,
             "exported_ms": begin.exported_ms,
-            "head": head,
+            "head": self.head,
         });
+        if let Some(fault) = &self.fault {
+            what["fault"] = json!(fault);
+        }
         let mut bytes = format!("{END}\n").into_bytes();
         bytes.extend(serde_json_canonicalizer::to_vec(&what).unwrap_or_default());
         bytes
@@ -225,6 +235,7 @@ impl ExportReader {
             self.fault(what);
         }
         let (head, lines) = (verifier.last(), verifier.lines());
+        let mut known = None;
         let head = match self.end.take() {
             None => {
                 let what = format!(
@@ -247,10 +258,16 @@ impl ExportReader {
                                 first or last line was altered, or another key made it";
                     self.fault(what.to_owned());
                 }
+                known = end.fault;
                 end.head
             }
         };
         let mut verdict = verifier.finish(&head);
+        // What is wrong is found here again, in the lines; unless they are others by now.
+        if let Some(known) = known.filter(|_| verdict.ok) {
+            let what = format!("the trail was not whole when it was exported: {known}");
+            self.fault(what);
+        }
         verdict.ok &= self.faults.is_empty();
         verdict.faults.extend(
             self.faults
@@ -265,7 +282,7 @@ impl ExportReader {
 fn is_signed(begin: &ExportHead, end: &ExportEnd) -> bool {
     let key: Option<PublicKey> = begin.fleet_key.parse().ok();
     let signature = URL_SAFE_NO_PAD.decode(&end.signature).ok();
-    let signed = ExportEnd::signed(begin, end.count, &end.head);
+    let signed = end.signed(begin);
     key.zip(signature)
         .is_some_and(|(key, signature)| key.verify(&signed, &signature))
 }

@@ -11,6 +11,7 @@ mod chain;
 mod export;
 #[cfg(test)]
 mod golden;
+mod part;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod trail;
 
 pub use chain::{Fault, Link, NO_HASH, Noted, TrailLine, Verdict, Verifier, hash_of};
 pub use export::{ExportEnd, ExportHead, ExportReader, NotAnExport, json_line};
+pub use part::{fault_of, trouble_at_the_end};
 pub use sqlite::SqliteJournal;
 
 use crate::fleet::{Actor, Entry, Fleet};
@@ -100,13 +102,21 @@ pub struct AuditLine {
     /// Of the chain up to here; 64 hex digits.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hash: String,
+    /// What is wrong with it, or with what should be before it; one sentence. It is no part of the
+    /// trail: it is found out when somebody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
-/// Lines of the audit trail, newest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Lines of the audit trail as they are kept, newest first.
+#[derive(Debug, Clone, PartialEq)]
 pub struct AuditPage {
+    /// The line before the oldest that is kept.
+    pub anchor: Link,
+    /// The newest line, as the trail says of itself.
+    pub head: Link,
     /// The lines.
-    pub lines: Vec<AuditLine>,
+    pub lines: Vec<TrailLine>,
     /// There are older ones: before this line.
     pub more: Option<u64>,
 }

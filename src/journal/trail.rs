@@ -6,10 +6,10 @@
 //! missing new end shows.
 
 use super::{
-    AuditLine, AuditPage, Recorded, Trail,
+    AuditPage, Recorded, Trail,
     chain::{Link, NO_HASH, TrailLine},
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 use serde_json::Value;
 
 /// From a trail that is not chained to one that is; [`chain_older`] fills it.
@@ -205,6 +205,23 @@ fn too_much(connection: &Connection, after: i64, bytes: i64) -> rusqlite::Result
     Ok(after)
 }
 
+/// A column that is to be text. Somebody may have written something else there: that is not what was
+/// hashed, so the line shows as altered, and the others can still be read.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => format!("({})", other.data_type()),
+    })
+}
+
+/// A column that is to be a number.
+fn whole(row: &Row<'_>, column: usize) -> rusqlite::Result<i64> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Integer(number) => number,
+        _ => 0,
+    })
+}
+
 /// A page of lines.
 fn lines(
     connection: &Connection,
@@ -221,15 +238,18 @@ fn lines(
     while bytes < PAGE_BYTES
         && let Some(row) = rows.next()?
     {
-        let by: String = row.get(2)?;
+        let by = text(row, 2)?;
         let line = TrailLine {
             id: row.get::<_, i64>(0)?.unsigned_abs(),
-            at: row.get::<_, i64>(1)?.unsigned_abs(),
+            at: whole(row, 1)?.unsigned_abs(),
             by: serde_json::from_str(&by).unwrap_or(Value::String(by)),
-            what: row.get(3)?,
-            changes: row.get(4)?,
-            prev: row.get(5)?,
-            hash: row.get(6)?,
+            what: text(row, 3)?,
+            changes: match row.get_ref(4)? {
+                ValueRef::Null => None,
+                _ => Some(text(row, 4)?),
+            },
+            prev: text(row, 5)?,
+            hash: text(row, 6)?,
         };
         bytes += line.what.len() + line.changes.as_ref().map_or(0, String::len) + 300;
         out.push(line);
@@ -256,24 +276,17 @@ pub(super) fn newest_first(
     before: u64,
     limit: u32,
 ) -> rusqlite::Result<AuditPage> {
+    let (anchor, head) = ends(connection)?;
     let before = match before {
         0 => i64::MAX,
         before => signed(before),
     };
     let found = lines(connection, "id < ?1 ORDER BY id DESC", before, limit)?;
     let more = found.last().map(|line| line.id);
-    let shown = |line: TrailLine| {
-        Some(AuditLine {
-            id: line.id,
-            at: line.at,
-            by: serde_json::from_value(line.by).ok()?,
-            what: line.what,
-            changes: line.changes,
-            hash: line.hash,
-        })
-    };
     Ok(AuditPage {
-        lines: found.into_iter().filter_map(shown).collect(),
+        anchor,
+        head,
+        lines: found,
         more,
     })
 }

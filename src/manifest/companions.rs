@@ -148,16 +148,16 @@ pub(super) fn fill(root: &mut Value, report: &Report) {
                 report.add(source.name_span, flaw.hint("keep one of the two"));
                 continue;
             }
-            let text = report.companions.need(&path).unwrap_or_else(|flaw| {
+            let text = report.companion(&path, true).unwrap_or_else(|flaw| {
                 report.add(source.value.span.clone(), flaw);
-                String::new()
+                None
             });
             keys.push(Entry {
                 name: "content".to_owned(),
                 name_span: source.name_span,
                 value: Value {
                     span: source.value.span,
-                    data: Data::Text(text),
+                    data: Data::Text(text.unwrap_or_default()),
                 },
             });
         }

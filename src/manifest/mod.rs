@@ -73,8 +73,15 @@ use tree::{Value, read_toml};
 /// The most workloads in one file.
 pub const MAX_WORKLOADS: usize = 1_000;
 
+/// The most values that are given for variables, and the most bytes of all of them.
+const MAX_GIVEN: usize = 1_000;
+const MAX_GIVEN_BYTES: usize = 1 << 20;
+
 /// The most workloads in all files together.
 pub const MAX_WORKLOADS_IN_ALL: usize = 10_000;
+
+/// So many problems of several files are told.
+const MAX_PROBLEMS_IN_ALL: usize = 1_000;
 
 /// A workload and where it is written.
 #[derive(Debug, Clone, PartialEq)]
@@ -177,7 +184,19 @@ pub fn parse_many_with(
     let mut manifests: Vec<Manifest> = Vec::new();
     let mut first: BTreeMap<Name, &Source> = BTreeMap::new();
     let mut problems = Vec::new();
+    let bytes = |(name, value): (&String, &String)| name.len() + value.len();
+    if variables.len() > MAX_GIVEN || variables.iter().map(bytes).sum::<usize>() > MAX_GIVEN_BYTES {
+        let flaw = Flaw::new(format!(
+            "more than {MAX_GIVEN} variables, or more than 1 MiB of them, are given"
+        ));
+        let flaw = flaw.hint("give those that the files take");
+        return Err(Problem::without_place("variables", flaw).into());
+    }
     for source in sources {
+        // Each has a place to look up; nobody reads more.
+        if problems.len() >= MAX_PROBLEMS_IN_ALL {
+            break;
+        }
         let read = match parse_with(source, variables) {
             Ok(read) => {
                 notes.extend(read.notes);
@@ -196,6 +215,9 @@ pub fn parse_many_with(
                     other.name
                 ))
                 .hint("give one of the two another name");
+                if problems.len() >= MAX_PROBLEMS_IN_ALL {
+                    break;
+                }
                 problems.push(source.problem(manifest.span.clone(), flaw));
                 continue;
             }
@@ -254,6 +276,12 @@ fn visit(
     found
 }
 
+/// Said before any of them is read: so many may take long.
+fn too_many_workloads() -> Flaw {
+    Flaw::new(format!("the file has more than {MAX_WORKLOADS} workloads"))
+        .hint("split it into several files")
+}
+
 /// The tables below `workload`.
 fn read_workloads(mut root: Table<'_>) -> Vec<(Range<usize>, Workload)> {
     let written = root.has("workload");
@@ -266,13 +294,12 @@ fn read_workloads(mut root: Table<'_>) -> Vec<(Range<usize>, Workload)> {
         );
     }
     let mut workloads = Vec::new();
-    for (index, (name, span, table)) in tables.into_iter().enumerate() {
-        if index == MAX_WORKLOADS {
-            let flaw = Flaw::new(format!("the file has more than {MAX_WORKLOADS} workloads"))
-                .hint("split it into several files");
-            root.refuse_at(span, flaw);
-            break;
-        }
+    if let Some((_, span, _)) = tables.get(MAX_WORKLOADS) {
+        root.refuse_at(span.clone(), too_many_workloads());
+        root.finish();
+        return workloads;
+    }
+    for (name, span, table) in tables {
         let name = match name.parse::<Name>() {
             Ok(name) => Some(name),
             Err(error) => {

@@ -11,16 +11,20 @@ pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     // One slip for a short word, two from six letters on, three from nine on.
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
+    let word = plain(word);
     known
         .iter()
-        .map(|candidate| (distance(&plain(word), &plain(candidate)), *candidate))
+        // So many letters more or fewer are as many slips.
+        .filter(|candidate| word.len().abs_diff(candidate.len()) <= 4 * allowed)
+        .map(|candidate| (distance(&word, &plain(candidate), allowed), *candidate))
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// Edit distance: insertions, deletions, substitutions and swaps of two neighbours.
-fn distance(left: &str, right: &str) -> usize {
+/// Edit distance: insertions, deletions, substitutions and swaps of two neighbours. Where it is
+/// more than `allowed`, some number that is more.
+fn distance(left: &str, right: &str, allowed: usize) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut before_last: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=right.len()).collect();
@@ -35,6 +39,11 @@ fn distance(left: &str, right: &str) -> usize {
                 best = best.min(before_last[j - 1] + 1);
             }
             row.push(best);
+        }
+        // From two rows the next one is made; it only grows.
+        let least = |row: &[usize]| row.iter().min().is_none_or(|least| *least > allowed);
+        if least(&row) && least(&last) {
+            return allowed + 1;
         }
         before_last = std::mem::replace(&mut last, row);
         previous = Some(a);
@@ -73,7 +82,7 @@ mod tests {
             ("ab", "ba", 1),
             ("kitten", "sitting", 3),
         ] {
-            assert_eq!(distance(left, right), expected, "{left} {right}");
+            assert_eq!(distance(left, right, 9), expected, "{left} {right}");
         }
     }
 }

@@ -6,11 +6,17 @@ use super::{
     table::Table,
     tree::{Value, read_toml},
 };
-use std::{cell::RefCell, ops::Range};
+use std::{
+    cell::{Cell, RefCell},
+    ops::Range,
+};
 
 /// More than this many are not even remembered. Larger than what is shown, because they are
 /// found in another order than that of the text.
-const MAX_FOUND: usize = 1_000;
+pub(super) const MAX_FOUND: usize = 1_000;
+/// The most bytes that may be added to a text by what it names: a small one becomes large by
+/// naming one thing in many places.
+const MAX_ADDED: usize = 16 << 20;
 
 /// Everything that was found so far. Shared by all [`Table`]s of one text.
 pub(crate) struct Report {
@@ -22,6 +28,8 @@ pub(crate) struct Report {
     notes: RefCell<Vec<(Range<usize>, Flaw)>>,
     /// Files beside the text, and which of them it names.
     pub(super) companions: Companions,
+    /// Bytes that may still be added to what the text says itself.
+    may_add: Cell<usize>,
 }
 
 /// One thing that was found.
@@ -48,7 +56,37 @@ impl Report {
             found: RefCell::default(),
             broken: RefCell::default(),
             notes: RefCell::default(),
+            may_add: Cell::new(MAX_ADDED),
         }
+    }
+
+    /// The text of the file at `path` beside this one; `None` where it was not given and is not
+    /// `needed`.
+    ///
+    /// # Errors
+    /// The path leads elsewhere, the file is needed and not there, or there is too much.
+    pub(super) fn companion(&self, path: &str, needed: bool) -> Result<Option<String>, Flaw> {
+        let text = match needed {
+            true => Some(self.companions.need(path)?),
+            false => self.companions.get(path)?,
+        };
+        self.add_bytes(text.as_ref().map_or(0, String::len))?;
+        Ok(text)
+    }
+
+    /// So many bytes come from elsewhere: from a file beside the text, from a variable, or from
+    /// another place of the text that is repeated here.
+    ///
+    /// # Errors
+    /// They are more than a text may become.
+    pub(super) fn add_bytes(&self, bytes: usize) -> Result<(), Flaw> {
+        if let Some(left) = self.may_add.get().checked_sub(bytes) {
+            self.may_add.set(left);
+            return Ok(());
+        }
+        self.may_add.set(0);
+        let flaw = "variables, defaults and files beside it add more than 16 MiB to this file";
+        Err(Flaw::new(flaw).hint("split it into several files"))
     }
 
     /// What is written at `span`; empty for bytes that are none of the text's.
@@ -97,6 +135,11 @@ impl Report {
             flaw,
             missing: false,
         });
+    }
+
+    /// What is found next may still be shown, so a suggestion is worth its time.
+    pub(crate) fn shows_more(&self) -> bool {
+        self.found.borrow().len() < MAX_PROBLEMS
     }
 
     /// No more needs to be looked for.
@@ -153,7 +196,8 @@ pub(crate) fn walk_tree<T>(
     let broken = report.broken.into_inner();
     let mut found = report.found.into_inner();
     if !broken.is_empty() {
-        found.retain(|found| stands_beside(found, &broken, &source.text));
+        let lines = broken_lines(&broken, &source.text);
+        found.retain(|found| stands_beside(found, lines.as_deref()));
     }
     let syntax = broken.into_iter().map(|(span, flaw)| Found {
         place: Place::Span(span),
@@ -186,19 +230,32 @@ fn notes(source: &Source, mut notes: Vec<(Range<usize>, Flaw)>) -> Vec<Problem> 
         .collect()
 }
 
+/// The lines with broken syntax. `None`: one of them is a header, and nobody knows which table a
+/// key below it belongs to.
+fn broken_lines(broken: &[(Range<usize>, Flaw)], text: &str) -> Option<Vec<Range<usize>>> {
+    let mut lines: Vec<Range<usize>> = Vec::new();
+    for (place, _) in broken {
+        // Lines may be long, and have many places.
+        if lines.last().is_some_and(|line| line.contains(&place.start)) {
+            continue;
+        }
+        let line = line_of(text, place.start);
+        if text[line.clone()].trim_start().starts_with('[') {
+            return None;
+        }
+        lines.push(line);
+    }
+    Some(lines)
+}
+
 /// Whether something that was found in a text with broken syntax is wrong in any case.
-fn stands_beside(found: &Found, broken: &[(Range<usize>, Flaw)], text: &str) -> bool {
+fn stands_beside(found: &Found, broken: Option<&[Range<usize>]>) -> bool {
     let Place::Span(span) = &found.place else {
         return true;
     };
-    // An empty span is what the parser puts where it could read nothing. After a broken header
-    // nobody knows which table a key belongs to.
-    !found.missing
-        && !span.is_empty()
-        && broken.iter().all(|(place, _)| {
-            let line = line_of(text, place.start);
-            !text[line.clone()].trim_start().starts_with('[') && !line.contains(&span.start)
-        })
+    // An empty span is what the parser puts where it could read nothing.
+    let beside = |lines: &[Range<usize>]| lines.iter().all(|line| !line.contains(&span.start));
+    !found.missing && !span.is_empty() && broken.is_some_and(beside)
 }
 
 /// The bytes of the line that holds the byte `at`.

@@ -64,7 +64,7 @@ impl<'a> Table<'a> {
     }
 
     /// The entries, in the order of the text; none of an absent table.
-    pub(super) fn all(&self) -> &'a [Entry] {
+    pub(crate) fn all(&self) -> &'a [Entry] {
         self.entries.unwrap_or_default()
     }
 

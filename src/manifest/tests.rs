@@ -10,6 +10,7 @@ use proptest::prelude::*;
 mod fleet;
 mod made;
 mod refused;
+mod worst;
 
 /// The only workload of `text`.
 fn one(text: &str) -> Workload {

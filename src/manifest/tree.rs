@@ -3,8 +3,11 @@
 //! TOML, YAML and Compose files all become this tree, so that one reader ([`super::table`]) can
 //! walk them all and every problem can point at its bytes.
 
-use super::{report::Report, span::Flaw};
-use std::ops::Range;
+use super::{
+    report::{MAX_FOUND, Report},
+    span::Flaw,
+};
+use std::{collections::BTreeMap, ops::Range};
 use toml::de::{DeTable, DeValue};
 
 /// The deepest nesting that is read. Everything that recurses over a tree relies on it.
@@ -101,6 +104,20 @@ impl Value {
         }
     }
 
+    /// Bytes of its texts and names.
+    pub(crate) fn bytes(&self) -> usize {
+        // The depth is bounded, hence the recursion.
+        match &self.data {
+            Data::Text(text) => text.len(),
+            Data::List(list) => list.iter().map(Value::bytes).sum(),
+            Data::Map(entries) => {
+                let bytes = |entry: &Entry| entry.name.len() + entry.value.bytes();
+                entries.iter().map(bytes).sum()
+            }
+            _ => 0,
+        }
+    }
+
     /// How many values it is made of, itself included.
     pub(crate) fn size(&self) -> usize {
         // The depth is bounded, hence the recursion.
@@ -112,6 +129,12 @@ impl Value {
     }
 }
 
+/// The entries by their names: for who looks for many.
+pub(crate) fn by_name(entries: &[Entry]) -> BTreeMap<&str, &Entry> {
+    let named = entries.iter().map(|entry| (entry.name.as_str(), entry));
+    named.collect()
+}
+
 /// The entry called `key`.
 pub(crate) fn entry<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     entries.iter().find(|entry| entry.name == key)
@@ -121,7 +144,7 @@ pub(crate) fn entry<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
 pub(crate) fn read_toml(text: &str, report: &Report) -> Value {
     let (document, broken) = DeTable::parse_recoverable(text);
     let end = text.len();
-    for error in &broken {
+    for error in broken.iter().take(MAX_FOUND) {
         let span = error.span().unwrap_or(end..end);
         report.add_broken(span, Flaw::new(error.message()));
     }

@@ -140,6 +140,9 @@ impl Filler<'_> {
     }
 
     fn text(&self, text: &mut String, span: &Range<usize>) {
+        if self.report.is_full() {
+            return;
+        }
         let fine = check(text, span, self.report, &|name| {
             let var = name.strip_prefix("var.")?;
             (!self.vars.contains_key(var)).then(|| self.unknown(name))
@@ -174,7 +177,14 @@ impl Filler<'_> {
     }
 
     fn unknown(&self, name: &str) -> Flaw {
-        let known: Vec<String> = self.vars.keys().map(|var| format!("var.{var}")).collect();
+        // To compare with all of them takes time.
+        let many = if self.report.shows_more() {
+            MAX_ITEMS
+        } else {
+            0
+        };
+        let known = self.vars.keys().take(many);
+        let known: Vec<String> = known.map(|var| format!("var.{var}")).collect();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let flaw = Flaw::new(format!("`{{{{ {} }}}}` is not known", shown(name)));
         match nearest(name, &known) {

@@ -16,6 +16,7 @@ use crate::model::{
     DEFAULT_MIN_HEALTHY_TIME_MS, Hook, Name, Port, Run, Workload, WorkloadType, uptime_ms,
 };
 use serde_json::{Map, Value as Json};
+use std::collections::BTreeMap;
 
 /// A second, an hour and a day.
 const SECOND: u64 = 1_000;
@@ -147,15 +148,19 @@ fn refuse_ports_without_network(table: &mut Table<'_>, run: &Run, ports: &[Port]
 
 fn read_ports(table: &mut Table<'_>) -> Vec<Port> {
     let mut ports: Vec<Port> = Vec::new();
+    // Which of them have a number of the node's; there may be hundreds.
+    let mut by_number: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
     table.parsed_list("ports", |text| {
         let port = parse_port(text)?;
-        if ports.iter().any(|other| collide(other, &port)) {
+        let others = by_number.entry(port.host).or_default();
+        if others.iter().any(|other| collide(&ports[*other], &port)) {
             return Err(Flaw::new(format!(
                 "port {}/{} of the node is published twice",
                 port.host, port.protocol
             ))
             .hint("give each container port a port of its own on the node"));
         }
+        others.push(ports.len());
         ports.push(port);
         Ok(())
     });

@@ -1,23 +1,39 @@
 //! A mail by SMTP, with `lettre`; one connection for each.
 
-use super::{MailTls, Receiver, Smtp, queue::Outcome, trust};
+use super::{
+    MailTls, Receiver, Smtp,
+    bounded::{Bounded, SMTP},
+    queue::Outcome,
+    trust,
+};
 use crate::support;
 use lettre::{
-    Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
+    Address,
     address::Envelope,
     message::Mailbox,
     transport::smtp::{
         Error,
-        authentication::Credentials,
-        client::{Certificate, CertificateStore, Tls, TlsParameters},
+        authentication::{Credentials, DEFAULT_MECHANISMS},
+        client::{
+            AsyncSmtpConnection, AsyncTokioStream, Certificate, CertificateStore, TlsParameters,
+        },
+        extension::ClientId,
     },
 };
+use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
+use tokio::{net::TcpStream, time};
+use tokio_rustls::TlsConnector;
 
+/// How long a server is waited for that has the mail already.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// The most bytes of an address with its name.
 const MAX_ADDRESS: usize = 320;
 
@@ -37,29 +53,85 @@ pub(super) async fn send(
     sent: &AtomicBool,
 ) -> Outcome {
     let (server, ca) = (smtp.clone(), receiver.ca.clone());
-    let limit = Duration::from_millis(receiver.timeout_ms);
     let made = tokio::task::spawn_blocking(move || {
-        let tls = tls(&server, ca.as_deref())?;
-        Ok::<_, Outcome>((tls, envelope(&server)?))
+        let protection = protection(&server, ca.as_deref())?;
+        Ok::<_, Outcome>((protection, envelope(&server)?))
     });
-    let (tls, envelope) = match made.await {
+    let (protection, envelope) = match made.await {
         Ok(Ok(made)) => made,
         Ok(Err(outcome)) => return outcome,
         Err(error) => return later(error.to_string(), false),
     };
-    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(smtp.host.as_str())
-        .port(smtp.port)
-        .tls(tls)
-        .timeout(Some(limit));
-    if let Some((name, password)) = &smtp.login {
-        let password = password.value().to_owned();
-        builder = builder.credentials(Credentials::new(name.clone(), password));
-    }
+    let hello = ClientId::default();
+    let (stream, upgrade) = match connect(smtp, protection).await {
+        Ok(connected) => connected,
+        Err(outcome) => return outcome,
+    };
     sent.store(true, Ordering::Relaxed);
-    match builder.build().send_raw(&envelope, &message).await {
-        Ok(_) => Outcome::Delivered,
+    let talk = async {
+        let mut server = AsyncSmtpConnection::connect_with_transport(stream, &hello).await?;
+        if let Some(parameters) = upgrade {
+            server.starttls(parameters, &hello).await?;
+        }
+        if let Some((name, password)) = &smtp.login {
+            let login = Credentials::new(name.clone(), password.value().to_owned());
+            server.auth(DEFAULT_MECHANISMS, &login).await?;
+        }
+        server.send(&envelope, &message).await?;
+        Ok(server)
+    };
+    match talk.await {
+        Ok(mut server) => {
+            // It has the mail, however it takes the goodbye.
+            tokio::spawn(async move {
+                let _ = time::timeout(GOODBYE, server.quit()).await;
+            });
+            Outcome::Delivered
+        }
         Err(error) => judge(&error, smtp),
     }
+}
+
+/// How the way to the server is protected.
+enum Protection {
+    Nothing,
+    /// `STARTTLS`, which is `lettre`'s.
+    Later(TlsParameters),
+    AtOnce(Arc<ClientConfig>),
+}
+
+/// A stream to the server, which cannot say more than is good for us, and how it is protected
+/// later.
+async fn connect(
+    smtp: &Smtp,
+    protection: Protection,
+) -> Result<(Box<dyn AsyncTokioStream>, Option<TlsParameters>), Outcome> {
+    let (host, port) = (smtp.host.as_str(), smtp.port);
+    let failed = |what: &str, error: std::io::Error| {
+        let why = support::chain(&error);
+        later(
+            format!("{what} the mail server {host}:{port}: {why}"),
+            false,
+        )
+    };
+    let stream = TcpStream::connect((host, port)).await;
+    let stream = stream.map_err(|error| failed("cannot connect to", error))?;
+    let peer = stream.peer_addr();
+    let peer = peer.map_err(|error| failed("cannot connect to", error))?;
+    let _ = stream.set_nodelay(true);
+    let stream = Bounded::new(stream, peer, SMTP);
+    let config = match protection {
+        Protection::Nothing => return Ok((Box::new(stream), None)),
+        Protection::Later(parameters) => return Ok((Box::new(stream), Some(parameters))),
+        Protection::AtOnce(config) => config,
+    };
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| Outcome::Refused {
+        error: format!("`{host}` is no host that can be asked"),
+    })?;
+    let stream = TlsConnector::from(config).connect(name, stream).await;
+    let stream = stream.map_err(|error| failed("no TLS to", error))?;
+    // Within TLS as well: there an answer is one again.
+    Ok((Box::new(Bounded::new(stream, peer, SMTP)), None))
 }
 
 fn later(error: String, perhaps: bool) -> Outcome {
@@ -70,9 +142,14 @@ fn later(error: String, perhaps: bool) -> Outcome {
     }
 }
 
-fn tls(smtp: &Smtp, ca: Option<&Path>) -> Result<Tls, Outcome> {
-    if smtp.tls == MailTls::None {
-        return Ok(Tls::None);
+fn protection(smtp: &Smtp, ca: Option<&Path>) -> Result<Protection, Outcome> {
+    match smtp.tls {
+        MailTls::None => return Ok(Protection::Nothing),
+        MailTls::Implicit => {
+            let config = trust::client_config(ca).map_err(|why| later(why, false))?;
+            return Ok(Protection::AtOnce(config));
+        }
+        MailTls::Starttls => {}
     }
     let mut parameters =
         TlsParameters::builder(smtp.host.clone()).certificate_store(CertificateStore::None);
@@ -85,10 +162,7 @@ fn tls(smtp: &Smtp, ca: Option<&Path>) -> Result<Tls, Outcome> {
     let parameters = parameters
         .build()
         .map_err(|error| later(support::chain(&error), false))?;
-    Ok(match smtp.tls {
-        MailTls::Implicit => Tls::Wrapper(parameters),
-        _ => Tls::Required(parameters),
-    })
+    Ok(Protection::Later(parameters))
 }
 
 fn envelope(smtp: &Smtp) -> Result<Envelope, Outcome> {

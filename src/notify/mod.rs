@@ -12,12 +12,15 @@
 //! | `text`, `render` | PURE: what is said, escaped for each service |
 //! | [`queue`] | PURE: what waits, goes together, is tried again or given up |
 //! | `notifier`, `outbox` | the tasks, and the file that outlives them |
-//! | `deliver`, `post`, `mail`, `trust` | one attempt: HTTP, SMTP, TLS |
+//! | `flood` | PURE: how often something is logged |
+//! | `deliver`, `post`, `mail`, `trust`, `bounded` | one attempt: HTTP, SMTP, TLS, and its bounds |
 //!
 //! Nothing here can hold up the controller: [`Notifier::send`] only puts into a bounded queue,
 //! and every receiver has a task of its own.
 
+mod bounded;
 mod deliver;
+mod flood;
 mod mail;
 mod notifier;
 mod outbox;

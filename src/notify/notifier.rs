@@ -7,7 +7,9 @@
 //! ```
 
 use super::{
-    Notification, Receiver, ReceiverStatus, deliver, outbox,
+    Notification, Receiver, ReceiverStatus, deliver,
+    flood::Flood,
+    outbox,
     outbox::Outbox,
     queue::{Next, Outcome, Queue},
     text,
@@ -65,6 +67,9 @@ struct State {
     queue: Queue,
     last_error: Option<String>,
     last_ms: Option<UnixMs>,
+    /// Left out because too many wait, and refused: said once a minute.
+    dropped: Flood,
+    refused: Flood,
 }
 
 impl Notifier {
@@ -72,8 +77,10 @@ impl Notifier {
     ///
     /// Must be called within a tokio runtime.
     pub fn start(receivers: BTreeMap<Name, Receiver>, outbox: Option<PathBuf>) -> Notifier {
-        let mut stored = outbox.as_deref().map(outbox::read).unwrap_or_default();
-        let file = outbox.map(|path| Arc::new(Outbox::new(path)));
+        let (file, mut stored) = match outbox.map(Outbox::open) {
+            Some((file, stored)) => (Some(Arc::new(file)), stored),
+            None => (None, BTreeMap::new()),
+        };
         let now = clock::mono_ms();
         let mut lines = BTreeMap::new();
         for (name, receiver) in receivers {
@@ -88,6 +95,8 @@ impl Notifier {
                     queue,
                     last_error: None,
                     last_ms: None,
+                    dropped: Flood::default(),
+                    refused: Flood::default(),
                 }),
                 pushed: Notify::new(),
                 trying: tokio::sync::Mutex::new(()),
@@ -125,12 +134,25 @@ impl Notifier {
         notification.message = text::cut(&notification.message, MAX_MESSAGE);
         notification.id = text::cut(&notification.id, MAX_ID);
         notification.rule = text::cut(&notification.rule, MAX_ID);
-        let dropped = line.state().queue.push(clock::mono_ms(), notification);
-        if let Some(dropped) = dropped {
-            tracing::warn!(%receiver, alert = %text::visible(&dropped.id), "too many notifications wait; the oldest is left out");
+        let now = clock::mono_ms();
+        let left_out = {
+            let mut state = line.state();
+            let dropped = state.queue.push(now, notification);
+            dropped.and_then(|dropped| Some((state.dropped.count(now, 1)?, dropped)))
+        };
+        if let Some((count, last)) = left_out {
+            line.say_dropped(count, Some(&last));
         }
         line.changed();
         line.pushed.notify_one();
+    }
+
+    /// Returns when everything that was [sent](Notifier::send) before is on the disk, or with its
+    /// receiver already. `false`: it could not be written (and why was logged), so that a kill
+    /// would lose it. Blocks for a write to the disk; `true` at once without an outbox.
+    pub fn kept(&self) -> bool {
+        let lines: Vec<Arc<Line>> = self.lines.values().cloned().collect();
+        self.outbox.as_ref().is_none_or(|file| file.write(&lines))
     }
 
     /// How the delivery goes, by name.
@@ -174,7 +196,7 @@ impl Notifier {
         }
         keepers.iter().for_each(JoinHandle::abort);
         if let Some(file) = &self.outbox {
-            let lines: Vec<Arc<Line>> = self.lines.values().cloned().collect();
+            let lines = self.lines.values().cloned().collect();
             outbox::write_now(file.clone(), lines).await;
         }
     }
@@ -198,6 +220,30 @@ impl Line {
     fn changed(&self) {
         if let Some(outbox) = &self.outbox {
             outbox.changed();
+        }
+    }
+
+    fn say_dropped(&self, count: u64, last: Option<&Notification>) {
+        let alert = last.map(|last| text::visible(&last.id));
+        tracing::warn!(receiver = %self.name, count, alert, "too many notifications wait; the oldest are left out");
+    }
+
+    fn say_refused(&self, count: u64, attempt: Option<u32>, error: &str) {
+        tracing::warn!(receiver = %self.name, attempt, count, error, "notifications refused; they are not tried again");
+    }
+
+    /// What happened since the last line about it, and was not worth another then.
+    fn say_rest(&self, now: u64) {
+        let (dropped, refused, error) = {
+            let mut state = self.state();
+            let error = state.last_error.clone().unwrap_or_default();
+            (state.dropped.due(now), state.refused.due(now), error)
+        };
+        if let Some(count) = dropped {
+            self.say_dropped(count, None);
+        }
+        if let Some(count) = refused {
+            self.say_refused(count, None, &error);
         }
     }
 
@@ -249,7 +295,11 @@ impl Line {
                 tracing::debug!(%receiver, attempt, count, "notifications delivered");
             }
             Outcome::Refused { error } => {
-                tracing::warn!(%receiver, attempt, count, error, "notifications refused; they are not tried again");
+                let now = clock::mono_ms();
+                let said = self.state().refused.count(now, count as u64);
+                if let Some(count) = said {
+                    self.say_refused(count, Some(attempt), &error);
+                }
             }
             Outcome::Retry { error, .. } => {
                 let retry_in_ms = landing.retry_in_ms.unwrap_or(0);
@@ -267,6 +317,7 @@ async fn run(line: Arc<Line>, stopping: Shutdown) {
     let mut asked = false;
     loop {
         let now = clock::mono_ms();
+        line.say_rest(now);
         let next = line.state().queue.next(now);
         let sleep_ms = match next {
             Next::Send => {
@@ -284,3 +335,7 @@ async fn run(line: Arc<Line>, stopping: Shutdown) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "notifier_tests.rs"]
+mod tests;

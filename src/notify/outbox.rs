@@ -1,26 +1,42 @@
 //! The file of what waits, so that a restart of the controller loses nothing.
 //!
-//! Written a second after something changed, beside the old one, synced and renamed. A file that
-//! cannot be read is put aside, as `….damaged`, and said.
+//! ```text
+//!             changed, 1 s later; or at once when somebody wants to know that it is kept
+//!  in step ─────────────────────────────► written beside, synced, renamed ──► in step
+//!                                           │ fails: said, and tried again after 1 s … 1 min
+//! ```
+//!
+//! At the start, what cannot be understood is put aside, as `….damaged`, and said. What cannot be
+//! read, or was written by a newer version, may be whole: it is said, left alone, and never
+//! overwritten; what waits is then only in memory.
 
-use super::{notifier::Line, queue::Stored};
-use crate::{identity::write_private, model::Name};
+use super::{flood::Flood, notifier::Line, queue::Stored};
+use crate::{identity::write_private, model::Name, support::clock};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{sync::Notify, time};
 
 /// The most bytes of the file.
 pub const MAX_BYTES: usize = 1 << 20;
+/// A file larger than this is none of ours.
+const MAX_READ: u64 = 2 * MAX_BYTES as u64;
 /// How long changes are collected.
 const DEBOUNCE: Duration = Duration::from_secs(1);
+/// Before a failed write is tried again; then twice as long each time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest between two tries.
+const LAST_RETRY: Duration = Duration::from_secs(60);
 /// What the file has beside the entries of each receiver, and beside each of these.
 const FRAME_BYTES: usize = 256;
+/// What this version writes.
+const VERSION: u32 = 1;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Document {
@@ -29,46 +45,101 @@ struct Document {
     receivers: BTreeMap<Name, Stored>,
 }
 
+/// What every version has.
+#[derive(Debug, Deserialize)]
+struct Versioned {
+    v: u32,
+}
+
 /// The file, and whether it is behind.
 #[derive(Debug)]
 pub(super) struct Outbox {
     path: PathBuf,
     changed: Notify,
-    /// What is in the file, and one writer at a time.
-    written: Mutex<Vec<u8>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What is in the file.
+    written: Vec<u8>,
+    /// The file is not ours to write.
+    is_foreign: bool,
+    failures: Flood,
+    left_out: Flood,
+}
+
+/// What was found at the start.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    stored: BTreeMap<Name, Stored>,
+    is_foreign: bool,
 }
 
 impl Outbox {
-    pub(super) fn new(path: PathBuf) -> Outbox {
-        Outbox {
+    /// The file at `path`, and what waits in it by receiver: nothing where there is none, or it
+    /// cannot be used, which is said.
+    pub(super) fn open(path: PathBuf) -> (Outbox, BTreeMap<Name, Stored>) {
+        let found = read(&path);
+        let state = State {
+            is_foreign: found.is_foreign,
+            ..State::default()
+        };
+        let outbox = Outbox {
             path,
             changed: Notify::new(),
-            written: Mutex::default(),
-        }
+            state: Mutex::new(state),
+        };
+        (outbox, found.stored)
     }
 
     pub(super) fn changed(&self) {
         self.changed.notify_one();
     }
 
-    fn write(&self, lines: &[Arc<Line>]) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+    /// How often it could not be written since that was logged.
+    #[cfg(test)]
+    pub(super) fn failed(&self) -> u64 {
+        self.state().failures.since
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the file, and returns when it is on the disk. `false`: it is not; why was said.
+    /// Blocks; one writer at a time.
+    pub(super) fn write(&self, lines: &[Arc<Line>]) -> bool {
+        let mut state = self.state();
+        if state.is_foreign {
+            return false;
+        }
         let all = lines.iter().map(|line| line.stored()).collect();
         let (bytes, left_out) = encode(all);
-        if left_out > 0 {
+        let now = clock::mono_ms();
+        if left_out > 0 && state.left_out.count(now, 1).is_some() {
             tracing::warn!(
                 left_out,
                 "not all that waits fits the outbox; a restart would lose the oldest"
             );
         }
         // Something may have come and gone meanwhile.
-        if *written == bytes {
-            return;
+        if state.written == bytes {
+            return true;
         }
         match write_private(&self.path, &bytes) {
-            Ok(()) => *written = bytes,
+            Ok(()) => {
+                state.written = bytes;
+                true
+            }
             Err(error) => {
-                tracing::warn!(%error, "outbox not written; a restart would lose what waits");
+                if let Some(times) = state.failures.count(now, 1) {
+                    tracing::warn!(
+                        %error, times,
+                        "outbox not written; a restart would lose what waits; it is tried again"
+                    );
+                }
+                false
             }
         }
     }
@@ -79,43 +150,73 @@ pub(super) async fn keep(outbox: Arc<Outbox>, lines: Vec<Arc<Line>>) {
     loop {
         outbox.changed.notified().await;
         time::sleep(DEBOUNCE).await;
-        write_now(outbox.clone(), lines.clone()).await;
+        let mut delay = FIRST_RETRY;
+        while !write_now(outbox.clone(), lines.clone()).await && !outbox.state().is_foreign {
+            time::sleep(delay).await;
+            delay = LAST_RETRY.min(delay * 2);
+        }
     }
 }
 
-/// Writes the file.
-pub(super) async fn write_now(outbox: Arc<Outbox>, lines: Vec<Arc<Line>>) {
+/// Writes the file. `false`: it is not on the disk.
+pub(super) async fn write_now(outbox: Arc<Outbox>, lines: Vec<Arc<Line>>) -> bool {
     // It fails only when the runtime ends, or by a panic, which was said then.
-    let _ = tokio::task::spawn_blocking(move || outbox.write(&lines)).await;
+    let written = tokio::task::spawn_blocking(move || outbox.write(&lines));
+    written.await.unwrap_or(false)
 }
 
-/// What waits, by receiver. Nothing when there is no file, or a damaged one.
-pub(super) fn read(path: &Path) -> BTreeMap<Name, Stored> {
-    let why = match load(path) {
-        Ok(stored) => return stored,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return BTreeMap::new(),
-        Err(error) => error,
+fn read(path: &Path) -> Found {
+    let mut bytes = Vec::new();
+    let read =
+        fs::File::open(path).and_then(|file| file.take(MAX_READ + 1).read_to_end(&mut bytes));
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::default(),
+        Err(error) => return foreign(path, &format!("it cannot be read: {error}")),
+        Ok(_) => {}
+    }
+    let why = match parse(&bytes) {
+        Ok(Some(stored)) => {
+            return Found {
+                stored,
+                is_foreign: false,
+            };
+        }
+        Ok(None) => return foreign(path, "it was written by a newer version"),
+        Err(why) => why,
     };
     let mut aside = path.as_os_str().to_owned();
     aside.push(".damaged");
     let moved = fs::rename(path, &aside).is_ok();
     tracing::error!(
-        path = %path.display(), error = %why, put_aside = moved,
+        path = %path.display(), error = why, put_aside = moved,
         "the outbox is damaged; notifications that waited in it are lost"
     );
-    BTreeMap::new()
+    Found::default()
 }
 
-fn load(path: &Path) -> io::Result<BTreeMap<Name, Stored>> {
-    let file = fs::File::open(path)?;
-    if file.metadata()?.len() > 2 * MAX_BYTES as u64 {
-        return Err(io::Error::other("it is too large"));
+fn foreign(path: &Path, why: &str) -> Found {
+    tracing::error!(
+        path = %path.display(), error = why,
+        "the outbox cannot be used and is left as it is: what waits in it is not sent, and what \
+         waits from now on does not survive a restart; mend the file or move it away, and restart"
+    );
+    Found {
+        stored: BTreeMap::new(),
+        is_foreign: true,
     }
-    let document: Document = serde_json::from_reader(io::BufReader::new(file))?;
-    if document.v > 1 {
-        return Err(io::Error::other("it is of a newer version"));
+}
+
+/// `None`: it is of a newer version.
+fn parse(bytes: &[u8]) -> Result<Option<BTreeMap<Name, Stored>>, String> {
+    if bytes.len() as u64 > MAX_READ {
+        return Err("it is too large".to_owned());
     }
-    Ok(document.receivers)
+    let versioned: Versioned = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    if versioned.v > VERSION {
+        return Ok(None);
+    }
+    let document: Document = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    Ok(Some(document.receivers))
 }
 
 /// At most [`MAX_BYTES`], the same share for each receiver; of what it was told (at most a quarter)
@@ -133,7 +234,10 @@ fn encode(all: Vec<(Name, Stored)>) -> (Vec<u8>, usize) {
             receivers.insert(name, Stored { waiting, told });
         }
     }
-    let document = Document { v: 1, receivers };
+    let document = Document {
+        v: VERSION,
+        receivers,
+    };
     // Nothing in it can fail to be written as JSON.
     let bytes = serde_json::to_vec(&document).unwrap_or_default();
     (bytes, left_out)
@@ -177,7 +281,11 @@ mod tests {
     fn what_was_written_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("outbox.json");
-        assert!(read(&path).is_empty(), "without a file nothing waits");
+        assert_eq!(
+            read(&path),
+            Found::default(),
+            "without a file nothing waits"
+        );
         let stored = Stored {
             waiting: vec![waiting(1, "x"), waiting(2, "\u{1b}\n\u{202e}")],
             told: vec!["a".to_owned()],
@@ -185,20 +293,44 @@ mod tests {
         let (bytes, left_out) = encode(vec![(name("ops"), stored.clone())]);
         assert_eq!(left_out, 0);
         write_private(&path, &bytes).unwrap();
-        assert_eq!(read(&path), BTreeMap::from([(name("ops"), stored)]));
+        assert_eq!(read(&path).stored, BTreeMap::from([(name("ops"), stored)]));
     }
 
     #[test]
     fn a_damaged_file_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("outbox.json");
-        for damaged in ["{\"v\":1,\"receivers\":{\"ops\"", "", "[]", "{\"v\":9}"] {
+        for damaged in [
+            "{\"v\":1,\"receivers\":{\"ops\"",
+            "",
+            "[]",
+            "{\"v\":1,\"receivers\":7}",
+        ] {
             fs::write(&path, damaged).unwrap();
-            assert!(read(&path).is_empty(), "{damaged}");
+            assert_eq!(read(&path), Found::default(), "{damaged}");
             assert!(!path.exists(), "{damaged}");
             let aside = fs::read_to_string(folder.path().join("outbox.json.damaged"));
             assert_eq!(aside.unwrap(), damaged);
         }
+    }
+
+    #[test]
+    fn what_may_be_whole_is_left_alone_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let newer = folder.path().join("newer.json");
+        let text = "{\"v\":9,\"receivers\":[\"in another form\"]}";
+        fs::write(&newer, text).unwrap();
+        // Reading a directory is an error of the system, as a disk that fails is.
+        let unreadable = folder.path().join("unreadable.json");
+        fs::create_dir(&unreadable).unwrap();
+        for path in [&newer, &unreadable] {
+            let (outbox, stored) = Outbox::open(path.clone());
+            assert!(stored.is_empty());
+            assert!(!outbox.write(&[]), "nothing is kept, and that is known");
+        }
+        assert_eq!(fs::read_to_string(&newer).unwrap(), text);
+        assert!(unreadable.is_dir());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

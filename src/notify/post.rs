@@ -1,6 +1,10 @@
 //! `POST` of JSON by HTTP/1.1, plain or over TLS; one connection for each request.
 
-use super::{queue::Outcome, text, trust};
+use super::{
+    bounded::{Bounded, HTTP},
+    queue::{LONGEST_WISH_MS, Outcome},
+    text, trust,
+};
 use crate::{model::UnixMs, support};
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -119,10 +123,19 @@ async fn exchange(
     let network = |what: &str, error: &dyn std::error::Error| {
         Trouble::Network(format!("{what} {host}: {}", support::chain(error)))
     };
-    let stream = TcpStream::connect((host, port))
-        .await
+    let stream = TcpStream::connect((host, port)).await.map_err(|e| {
+        // The port too, since a wrong one is the usual reason.
+        let at = match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        Trouble::Network(format!("cannot connect to {at}: {}", support::chain(&e)))
+    })?;
+    let peer = stream
+        .peer_addr()
         .map_err(|e| network("cannot connect to", &e))?;
     let _ = stream.set_nodelay(true);
+    let stream = Bounded::new(stream, peer, HTTP);
     let broke = |e: hyper::Error| network("the connection broke to", &e);
     if !tls {
         return ask(TokioIo::new(stream), request, sent)
@@ -226,15 +239,16 @@ async fn beginning(mut body: Incoming) -> Vec<u8> {
 fn wish_ms(text: &str, now: UnixMs) -> Option<u64> {
     let text = text.trim();
     // Discord says fractions of a second elsewhere; a proxy may write them here.
-    if let Ok(seconds) = text.parse::<f64>() {
-        let ms = seconds * 1_000.0;
-        return (0.0..1e12).contains(&ms).then_some(ms as u64);
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit());
+    if is_number && let Ok(seconds) = text.parse::<f64>() {
+        // One that is too large for any number is the longest, as every long one.
+        return Some(((seconds * 1_000.0) as u64).min(LONGEST_WISH_MS));
     }
     let date = jiff::fmt::rfc2822::DateTimeParser::new()
         .parse_timestamp(text)
         .ok()?;
     let at = u64::try_from(date.as_millisecond()).ok()?;
-    Some(at.saturating_sub(now))
+    Some(at.saturating_sub(now).min(LONGEST_WISH_MS))
 }
 
 #[cfg(test)]
@@ -276,8 +290,13 @@ mod tests {
             (" 0.5 ", Some(500)),
             ("Tue, 14 Nov 2023 22:13:30 GMT", Some(10_000)),
             ("Tue, 14 Nov 2023 22:13:10 GMT", Some(0)),
+            ("901", Some(LONGEST_WISH_MS)),
+            ("1e400", Some(LONGEST_WISH_MS)),
+            (&"9".repeat(400), Some(LONGEST_WISH_MS)),
+            ("Tue, 14 Nov 2073 22:13:30 GMT", Some(LONGEST_WISH_MS)),
             ("-1", None),
             ("NaN", None),
+            ("inf", None),
             ("soon", None),
         ] {
             assert_eq!(wish_ms(text, now), expected, "{text}");

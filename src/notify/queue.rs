@@ -29,7 +29,7 @@ const FIRST_RETRY_MS: u64 = 1_000;
 /// The longest between two attempts.
 const LAST_RETRY_MS: u64 = 5 * 60 * 1_000;
 /// The longest that a receiver may make us wait.
-const LONGEST_WISH_MS: u64 = 15 * 60 * 1_000;
+pub const LONGEST_WISH_MS: u64 = 15 * 60 * 1_000;
 /// The most alerts of which is remembered that the receiver knows them.
 const MAX_TOLD: usize = 4_096;
 

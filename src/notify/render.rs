@@ -18,7 +18,10 @@ use crate::identity::sha256_hex;
 use ring::hmac;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    cmp::Reverse,
+    time::{Duration, UNIX_EPOCH},
+};
 
 /// Header with the signature of a generic webhook's body: `sha256=` and HMAC-SHA256 in hex.
 pub const SIGNATURE: &str = "X-Fleetctl-Signature";
@@ -61,6 +64,10 @@ pub struct RenderError(String);
 /// # Errors
 /// An address of a mail is none.
 pub fn render(receiver: &Receiver, batch: &[Notification]) -> Result<Request, RenderError> {
+    // The worst first. Stable, so that what is said of one alert stays in its order.
+    let mut sorted = batch.to_vec();
+    sorted.sort_by_key(|n| Reverse(n.severity));
+    let batch = sorted.as_slice();
     Ok(match &receiver.kind {
         Kind::Webhook {
             url,

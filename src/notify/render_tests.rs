@@ -131,6 +131,30 @@ fn golden_forms_of_each_service_and_occasion() {
 }
 
 #[test]
+fn the_worst_comes_first_and_what_is_said_of_one_alert_stays_in_its_order() {
+    let mut batch = several();
+    batch.push(disk(Occasion::Firing));
+    let Request::Post { body, .. } = render(&receivers()[0], &batch).unwrap() else {
+        panic!("a webhook posts");
+    };
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let said: Vec<(&str, &str)> = body["alerts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| (a["id"].as_str().unwrap(), a["occasion"].as_str().unwrap()))
+        .collect();
+    let [web, disk] = ["crashloop.web.pi-4", "disk.pi-3"];
+    let expected = [
+        (web, "firing"),
+        (disk, "firing"),
+        (disk, "resolved"),
+        (disk, "firing"),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn a_signature_is_that_of_the_body() {
     // Test case 2 of RFC 4231.
     assert_eq!(
@@ -218,7 +242,10 @@ fn nothing_is_longer_than_its_service_takes() {
 #[test]
 fn a_mail_has_what_a_mail_must_have() {
     let receiver = receivers().pop().unwrap();
-    let text = plain(&receiver, &several());
+    // All as bad, so that they stay in their order.
+    let mut batch = several();
+    batch[1].severity = Severity::Warning;
+    let text = plain(&receiver, &batch);
     for part in [
         "Date: Tue, 14 Nov 2023 22:14:20 +0000\r\n",
         "Message-ID: <",
@@ -230,7 +257,7 @@ fn a_mail_has_what_a_mail_must_have() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert_eq!(text, plain(&receiver, &several()), "it is pure");
+    assert_eq!(text, plain(&receiver, &batch), "it is pure");
 }
 
 #[test]

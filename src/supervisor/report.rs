@@ -1,6 +1,6 @@
 //! What is reported of an instance, and what went wrong with it.
 
-use super::{Action, Now, instance::Instance, sentence, sentence::ERROR_BYTES};
+use super::{Action, Now, instance::Instance, sentence};
 use crate::model::{Desired, InstanceState, ObservedInstance};
 
 impl Instance {
@@ -26,9 +26,9 @@ impl Instance {
 
     /// Something went wrong.
     pub(super) fn note_error(&mut self, text: &str) {
-        let text = sentence::shortened(text, ERROR_BYTES);
-        if self.last_error.as_deref() != Some(text) {
-            self.last_error = Some(text.to_owned());
+        let text = Some(sentence::told(text));
+        if self.last_error != text {
+            self.last_error = text;
             self.changed = true;
         }
     }

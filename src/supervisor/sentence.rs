@@ -1,9 +1,9 @@
 //! Sentences for people: how an instance ended, why it waits.
 
-use crate::{manifest::quantity::duration_text, runtime::Exit};
+use crate::{manifest::quantity::duration_text, runtime::Exit, support::without_escapes};
 
 /// The longest text that is kept of what went wrong.
-pub(super) const ERROR_BYTES: usize = 4096;
+const ERROR_BYTES: usize = 4096;
 /// Last lines that are kept of what it wrote, and the longest of them.
 const OUTPUT_LINES: usize = 10;
 const OUTPUT_LINE_BYTES: usize = 256;
@@ -49,10 +49,16 @@ pub(super) fn shortened(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// The last lines, bounded in number and length.
+/// What is kept of a sentence about what went wrong, which may quote a program: without the escape
+/// sequences of terminals, and bounded.
+pub(super) fn told(text: &str) -> String {
+    shortened(&without_escapes(text), ERROR_BYTES).to_owned()
+}
+
+/// The last lines, without the escape sequences of terminals, bounded in number and length.
 pub(super) fn last_lines(lines: &[String]) -> Vec<String> {
     let skipped = lines.len().saturating_sub(OUTPUT_LINES);
-    let line = |line: &String| shortened(line, OUTPUT_LINE_BYTES).to_owned();
+    let line = |line: &String| shortened(&without_escapes(line), OUTPUT_LINE_BYTES).to_owned();
     lines[skipped..].iter().map(line).collect()
 }
 
@@ -115,6 +121,10 @@ mod tests {
         let many: Vec<String> = (0..12).map(|n| format!("{n}{}", "ü".repeat(200))).collect();
         let kept = last_lines(&many);
         assert_eq!(kept.len(), 10);
+        let coloured = ["\u{1b}[31mred\u{1b}[0m tick".to_owned()];
+        assert_eq!(last_lines(&coloured), ["red tick"]);
+        let long = told(&"\u{1b}[1mü".repeat(4_096));
+        assert_eq!((long.len(), long.contains("[1m")), (4_096, false));
         assert!(kept[0].starts_with("2ü") && kept.iter().all(|l| l.len() <= 256));
     }
 }

@@ -25,7 +25,7 @@ use super::{
     backoff::CRASH_LOOP,
     instance::{Instance, OperationKind, Status},
     runs::Seen,
-    sentence::{self, ERROR_BYTES},
+    sentence,
 };
 use crate::{
     manifest::quantity::duration_text,
@@ -320,7 +320,7 @@ impl Instance {
         let Some(trial) = self.trial.as_mut() else {
             return;
         };
-        let why = sentence::shortened(&why, ERROR_BYTES).to_owned();
+        let why = sentence::told(&why);
         let (bad, good) = (&trial.offered.version, &trial.guard.fallback.version);
         let message = format!("went back from version {bad} to {good}: {why}");
         trial.decide(TrialState::Failed, Some(why), now.unix_ms);

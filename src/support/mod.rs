@@ -1,16 +1,21 @@
-//! What every shell needs and nothing decides: clocks, stopping, printing an error with its causes.
+//! What every shell needs and nothing decides: clocks, stopping, printing an error with its
+//! causes; and what makes texts and times fit for people.
 
 pub mod clock;
 mod counted;
 pub(crate) mod durations;
+mod escapes;
 pub mod memory;
 mod process;
 mod shutdown;
+mod utc;
 
 pub use counted::Counted;
 pub use durations::{DurationCounts, Durations};
+pub(crate) use escapes::without_escapes;
 pub use process::ProcessUsage;
 pub use shutdown::Shutdown;
+pub use utc::utc;
 
 /// An error with its causes, on one line: printed once, at the edge.
 pub fn chain(error: &dyn std::error::Error) -> String {

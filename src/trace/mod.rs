@@ -17,6 +17,10 @@
 //! returns at once. What is sent names the span that sends it as the parent of what follows; a part
 //! that sends nothing passes on what it was given, so that the tree has no holes.
 //!
+//! Requests that only look make no span unless they come with a trace; the command line gives them
+//! one only where somebody follows it, and then to the first request of each route: what polls makes
+//! one span a route and command, not one a second.
+//!
 //! Sending is our own, and small: OTLP/HTTP with JSON ([`encode`]) over the hyper and rustls that
 //! are here anyway ([`post`]). The crate `opentelemetry-otlp` has the same encoding, but brings
 //! prost, `opentelemetry-proto` and the whole of `opentelemetry_sdk` for it (some twenty crates, and
@@ -73,6 +77,24 @@ pub fn fresh() -> TraceContext {
     trace[0] |= u8::from(trace == [0; 16]);
     span[0] |= u8::from(span == [0; 8]);
     TraceContext::new(trace, span).unwrap_or_else(fresh)
+}
+
+/// The trace that a person means: its id (32 hex digits), or a whole `traceparent`. Gives the id.
+///
+/// # Errors
+/// A sentence.
+pub fn id_of(text: &str) -> Result<String, String> {
+    let id = text.trim().to_ascii_lowercase();
+    let is_id = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    match id.parse::<TraceContext>() {
+        Ok(context) => Ok(context.trace_id()),
+        Err(_) if is_id => Ok(id),
+        Err(_) => Err(
+            "a trace is named by its id of 32 hex digits, or by its traceparent \
+                       (00-<32 hex digits>-<16 hex digits>-01)"
+                .into(),
+        ),
+    }
 }
 
 /// Wall clock, Unix nanoseconds.
@@ -232,6 +254,21 @@ mod tests {
     fn traces_are_all_different_and_never_none() {
         let all: std::collections::BTreeSet<_> = (0..100).map(|_| fresh()).collect();
         assert_eq!(all.len(), 100);
+    }
+
+    #[test]
+    fn a_trace_is_named_by_its_id_or_by_the_whole() {
+        let id = "0af7651916cd43dd8448eb211c80319c";
+        for text in [
+            id.to_owned(),
+            id.to_uppercase(),
+            format!("00-{id}-b7ad6b7169203331-01"),
+        ] {
+            assert_eq!(id_of(&text).as_deref(), Ok(id), "{text}");
+        }
+        for text in ["", "0af7", "00-x-y-01", "0af7651916cd43dd8448eb211c80319g"] {
+            assert!(id_of(text).unwrap_err().contains("32 hex digits"), "{text}");
+        }
     }
 
     #[test]

@@ -23,14 +23,14 @@ fn an_alert_is_counted_shown_and_silenced() {
         &[],
     );
     page.row_sees("disk", &["firing", &agent.name]);
-    page.click(&format!("Silence disk about {}", agent.name));
-    page.sees(&["Silence disk?", &sentence]);
+    page.click(&format!("Silence disk of {}", agent.name));
+    page.sees(&[&format!("Silence disk of {}?", agent.name), &sentence]);
     page.fill("Comment", "a new card is on its way");
     page.click("Silence");
     page.row_sees("disk", &["silenced"]);
     let told = fleet.cli(["alerts", "-o", "json"]).done().out;
     assert!(told.contains("a new card is on its way"), "{told}");
-    page.click(&format!("End the silence of disk about {}", agent.name));
+    page.click(&format!("End the silence of disk of {}", agent.name));
     page.row_sees("disk", &["firing"]);
     page.done();
 }

@@ -66,6 +66,20 @@ fn what_differs_is_in_the_trail_and_the_trail_is_whole() {
         wide.contains(labelled["hash"].as_str().expect("a hash")),
         "{wide}"
     );
+    let trace = labelled["by"]["trace"].as_str().expect("a trace");
+    let id = &trace[3..35];
+    assert!(wide.contains(&format!("  {id}  ")), "{wide}");
+    for by in [trace, id] {
+        let of_it = fleet
+            .cli(["audit", "--trace", by, "-o", "json"])
+            .done()
+            .json();
+        assert_eq!(of_it, json!([labelled]));
+    }
+    fleet
+        .cli(["audit", "--trace", "x"])
+        .failed(2, &["32 hex digits"]);
+    fleet.cli(["audit", "-n", "0"]).failed(2, &["1..=1000"]);
     let none = fleet.cli(["audit", "--who", "nobody & none"]).done().out;
     assert_eq!(none, "");
     let on_node = fleet.cli([
@@ -142,6 +156,11 @@ fn a_line_that_was_altered_in_the_journal_is_named() {
     fleet.restart();
     let said = format!("line {second} was altered");
     fleet.cli(["audit", "verify"]).failed(1, &[&said]);
+    let listed = fleet.cli(["audit"]).done();
+    let warned = format!("warning: the audit trail is not whole: {said}");
+    assert!(listed.err.contains(&warned), "{}", listed.err);
+    let log = fleet.controller.log();
+    assert!(log.contains("the audit trail is not whole"), "{log}");
     let answer = fleet.ask("GET", "/api/v1/audit/verify", None).json();
     assert_eq!(
         (&answer["ok"], &answer["first_bad"]),
@@ -150,7 +169,15 @@ fn a_line_that_was_altered_in_the_journal_is_named() {
     let path = fleet.dir().join("altered.jsonl");
     let text = path.to_str().expect("a path").to_owned();
     let export = ["audit", "export", "-f", &text];
-    fleet.cli(export).failed(1, &[&said]);
+    fleet
+        .cli(export)
+        .failed(1, &[&said, "that should have line 1 to line"]);
+    let piped = fleet.cli(["audit", "export"]);
+    piped.failed(1, &[&said]);
+    let text = fs::read_to_string(&path).expect("the export");
+    let end: Value = serde_json::from_str(text.lines().last().expect("an end")).expect("JSON");
+    let known = end["fault"].as_str().expect("what is wrong");
+    assert!(known.contains(&said), "{known}");
     verify(&path, &[]).failed(1, &[&said]);
     verify(&earlier, &[]).done();
     verify(&earlier, &["--head", &noted]).done();

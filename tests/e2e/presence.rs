@@ -1,6 +1,6 @@
 //! Online, silent, offline: how a node goes, and how it comes back.
 
-use super::harness::{Fleet, manifests::sleeping};
+use super::harness::{Fleet, manifests::sleeping, wait_for};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -32,6 +32,33 @@ fn an_agent_that_is_killed_is_offline_by_its_last_will() {
     let took = began.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(node["reason"], "its connection was lost");
+}
+
+#[test]
+fn after_a_restart_of_the_controller_nobody_is_online_who_was_not_heard() {
+    let mut fleet = Fleet::setup().impatient().start();
+    let mut agent = fleet.agent("board").start();
+    fleet.controller.kill9();
+    agent.daemon.kill9();
+    fleet.restart();
+    let mut first = None;
+    // Polled as fast as it answers, until the controller itself gives it up.
+    wait_for("it is offline", || {
+        let node = fleet.node(&agent.name)?;
+        assert_ne!(node["state"], "online", "{node}");
+        let listed = fleet.cli(["node", "ls", "-o", "json"]).done().json();
+        assert_ne!(listed[0]["state"], "online", "{listed}");
+        first.get_or_insert(node.clone());
+        (node["state"] == "offline").then_some(())
+    });
+    let first = first.expect("it was listed");
+    assert_eq!(first["state"], "silent", "{first}");
+    assert_eq!(
+        first["reason"],
+        "not heard since the controller has started"
+    );
+    agent.launch_again();
+    fleet.wait_node(&agent.name, "online");
 }
 
 #[test]

@@ -313,6 +313,108 @@ fn a_rule_is_about_the_nodes_and_workloads_that_it_names() {
     );
 }
 
+/// The sentences of the ends in the last look.
+fn ends(world: &mut World) -> Vec<String> {
+    let before = world.said.len();
+    world.look();
+    let said = world.said[before..].iter();
+    let ends = said.filter_map(|t| match t {
+        Transition::Resolved(n) => Some(n.message.clone()),
+        _ => None,
+    });
+    ends.collect()
+}
+
+#[test]
+fn an_end_is_told_by_a_sentence_of_its_own() {
+    let rules = ["node_lost", "disk", "failed", "rollout_failed"];
+    let rules: Vec<Rule> = built_in()
+        .into_iter()
+        .filter(|r| rules.contains(&r.name.as_str()))
+        .collect();
+    let mut world = World::new(rules);
+    let bad = |world: &mut World| {
+        world.seen.workloads.extend([name("web"), name("db")]);
+        let failed = world.node("a");
+        failed.presence = Presence::Online;
+        for workload in ["web", "db"] {
+            world.instance(workload, InstanceState::Failed, 0);
+        }
+        world.seen.rollouts.insert(name("web"), rollout(3, true));
+        world.node("b").presence = Presence::Offline;
+        for _ in 0..2 {
+            world.measure("a", ValueOf::Disk, 93.0);
+            world.look();
+        }
+        assert_eq!(world.alerts.count(), 5);
+    };
+    bad(&mut world);
+    world.instance("web", InstanceState::Running, 0);
+    world.instance("db", InstanceState::Stopped, 0);
+    world.seen.rollouts.insert(name("web"), rollout(4, true));
+    world.node("b").presence = Presence::Online;
+    world.measure("a", ValueOf::Disk, 60.0);
+    let mut said = ends(&mut world);
+    world.measure("a", ValueOf::Disk, 60.0);
+    said.extend(ends(&mut world));
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "another rollout of web took its place, to 1.4.0",
+            "b is heard again",
+            "db on a is stopped",
+            "disk of a is 60 % full again (below 90 %)",
+            "web on a is well again",
+        ]
+    );
+
+    let mut world = World::new(world.alerts.rules().to_vec());
+    bad(&mut world);
+    world.node("a").instances.clear();
+    world.seen.workloads.remove("web");
+    world.seen.rollouts.clear();
+    world.seen.nodes.remove("b");
+    let mut said = ends(&mut world);
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "b is no node of the fleet any more",
+            "db is not on a any more",
+            "web was removed",
+            "web was removed",
+        ]
+    );
+    let stored = world.alerts.stored();
+    world.alerts = Alerts::new(Vec::new(), Vec::new(), 0);
+    world.alerts.restore(stored);
+    assert_eq!(
+        ends(&mut world),
+        ["the rule `disk` is off or gone: it does not look at a any more"]
+    );
+}
+
+#[test]
+fn a_limit_is_said_as_it_is_configured_and_the_value_so_that_it_is_beyond_it() {
+    let when = Condition::Telemetry {
+        metric: Metric::Load,
+        value: "1m".into(),
+        limit: Limit::Above(0.01),
+    };
+    let mut world = World::new(vec![Rule::new("busy", Severity::Info, when)]);
+    let which = ValueOf::Telemetry(Metric::Load, "1m".into());
+    for _ in 0..2 {
+        world.measure("a", which.clone(), 0.0123);
+        world.look();
+    }
+    assert_eq!(world.message(), "load 1m of a is 0.012 (above 0.01)");
+    world.measure("a", which.clone(), 0.0);
+    assert!(ends(&mut world).is_empty());
+    world.measure("a", which, 0.0);
+    assert_eq!(ends(&mut world), ["load 1m of a is 0 again (below 0.01)"]);
+}
+
 #[test]
 fn telemetry_can_be_too_low() {
     let when = Condition::Telemetry {

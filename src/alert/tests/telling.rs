@@ -57,6 +57,88 @@ fn others_are_told_once_when_nobody_cares() {
 }
 
 #[test]
+fn of_what_else_is_wrong_with_a_lost_node_nobody_is_told_again_until_it_is_heard() {
+    let loud = |rule: Rule| Rule {
+        repeat_ms: Some(60_000),
+        escalate_after_ms: Some(45_000),
+        escalate_to: vec![name("boss")],
+        ..rule
+    };
+    let when = Condition::NodeLost { after_ms: 0 };
+    let lost = Rule::new("node_lost", Severity::Critical, when);
+    let failed = Rule::new("failed", Severity::Warning, Condition::Failed);
+    let mut world = World::new(vec![loud(disk()), loud(failed), loud(lost)]);
+    world.instance("web", InstanceState::Failed, 0);
+    for _ in 0..2 {
+        world.measure("a", ValueOf::Disk, 93.0);
+        world.look();
+    }
+    world.node("a").presence = Presence::Offline;
+    let mut said = Vec::new();
+    for _ in 0..12 {
+        said.extend(world.look());
+    }
+    let (of_the_loss, others): (Vec<String>, Vec<String>) =
+        said.into_iter().partition(|s| s.ends_with(" node_lost.a"));
+    assert!(others.is_empty(), "{others:?}");
+    assert!(of_the_loss.contains(&"tell boss escalated node_lost.a".to_owned()));
+    assert!(
+        of_the_loss
+            .iter()
+            .any(|s| s.contains(" repeated node_lost.a"))
+    );
+    let states: Vec<AlertState> = world.states().into_iter().map(|(_, s)| s).collect();
+    assert_eq!(
+        states,
+        [AlertState::Firing; 3],
+        "all are in the list as they were"
+    );
+    // It is heard, and still so: now it is told.
+    world.node("a").presence = Presence::Online;
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        world.measure("a", ValueOf::Disk, 93.0);
+        said.extend(world.look());
+    }
+    for expected in [
+        "tell ops repeated disk.a",
+        "tell boss escalated failed.web.a",
+    ] {
+        assert!(said.contains(&expected.to_owned()), "{expected}: {said:?}");
+    }
+}
+
+#[test]
+fn the_worst_is_listed_first_and_what_is_over_by_its_time() {
+    let urgent = Rule {
+        name: "urgent".into(),
+        severity: Severity::Critical,
+        ..disk()
+    };
+    let mut world = World::new(vec![urgent, disk()]);
+    for node in ["a", "b"] {
+        for _ in 0..2 {
+            world.measure(node, ValueOf::Disk, 93.0);
+            world.look();
+        }
+    }
+    let ids = |world: &World| {
+        let all = world.states().into_iter();
+        all.map(|(id, _)| id).collect::<Vec<String>>()
+    };
+    assert_eq!(ids(&world), ["urgent.b", "urgent.a", "disk.b", "disk.a"]);
+    world.silence("node=b", world.now + 1_000_000);
+    assert_eq!(ids(&world), ["urgent.a", "disk.a", "urgent.b", "disk.b"]);
+    let views = world.alerts.rule_views(&world.seen.silences, world.now);
+    let rule = views.iter().find(|r| r.name == "disk").unwrap();
+    assert_eq!((rule.firing, rule.silenced), (1, 1), "counted apart");
+    assert_eq!(rule.condition, "disk above 90 %");
+    world.seen.nodes.clear();
+    world.look();
+    assert_eq!(ids(&world), ["disk.b", "urgent.b", "disk.a", "urgent.a"]);
+}
+
+#[test]
 fn of_what_is_silenced_nobody_is_told_until_the_silence_is_over() {
     let mut world = nearly(Rule {
         escalate_after_ms: Some(15_000),

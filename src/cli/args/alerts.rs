@@ -2,7 +2,7 @@
 
 use super::{OutputArgs, complete};
 use crate::{manifest::quantity::parse_duration_ms, model::Name};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 
 #[derive(Debug, Args)]
@@ -75,10 +75,12 @@ pub(in crate::cli) enum AlertsVerb {
 }
 
 #[derive(Debug, Args)]
+#[command(group(
+    ArgGroup::new("what").required(true).multiple(true).args(["id", "rule", "node", "workload"])
+))]
 pub(in crate::cli) struct SilenceArgs {
     /// Id of the alert, as listed
     #[arg(
-        required_unless_present_any = ["rule", "node", "workload"],
         conflicts_with_all = ["rule", "node", "workload"],
         add = ArgValueCandidates::new(complete::alerts)
     )]
@@ -137,6 +139,11 @@ mod tests {
             "fleetctl alerts silence disk.pi --for long",
         ] {
             assert!(typed(line).is_err(), "{line}");
+        }
+        let said = typed("fleetctl alerts silence --for 2h").unwrap_err();
+        let said = said.to_string();
+        for word in ["ID", "--rule", "--node", "--workload"] {
+            assert!(said.contains(word), "{word} in {said}");
         }
     }
 }

@@ -117,8 +117,9 @@ pub(in crate::cli) struct TopArgs {
 pub(in crate::cli) struct AuditArgs {
     #[command(subcommand)]
     pub(in crate::cli) verb: Option<AuditVerb>,
-    /// How many lines, newest first
-    #[arg(short = 'n', long, default_value_t = 50)]
+    /// How many lines, newest first; 1,000 at most
+    #[arg(short = 'n', long, default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(in crate::cli) limit: u32,
     /// Show below each line what differs
     #[arg(short, long)]
@@ -135,6 +136,9 @@ pub(in crate::cli) struct AuditArgs {
     /// Only what is about this workload
     #[arg(long, add = ArgValueCandidates::new(complete::workloads))]
     pub(in crate::cli) workload: Option<Name>,
+    /// Only what belongs to this trace: its id, as `apply -o json` says it, or a whole traceparent
+    #[arg(long, value_name = "TRACE", value_parser = crate::trace::id_of)]
+    pub(in crate::cli) trace: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) output: OutputArgs,
 }

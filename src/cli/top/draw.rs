@@ -135,13 +135,14 @@ fn counts(model: &Model, theme: Theme, canvas: &mut Canvas<'_>) {
         }
         parts.push(state);
     }
-    let tone = if c.running < c.wanted {
-        Tone::Warn
-    } else {
-        Tone::Good
-    };
-    parts.push((" · instances ".into(), Tone::Plain));
-    parts.push((format!("{} of {} run", c.running, c.wanted), tone));
+    if let Some(tally) = &model.tally {
+        let tone = match tally.is_well() {
+            true => Tone::Good,
+            false => Tone::Warn,
+        };
+        parts.push((" · instances ".into(), Tone::Plain));
+        parts.push((tally.text(), tone));
+    }
     if c.firing > 0 {
         let s = if c.firing == 1 { "" } else { "s" };
         parts.push((" · ".into(), Tone::Plain));

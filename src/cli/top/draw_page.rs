@@ -284,11 +284,12 @@ fn widths(columns: &[Column], cells: &[Vec<(String, Tone)>], room: u16) -> Vec<O
 pub(super) fn shown(cell: &Cell, now: u64) -> (String, Tone) {
     match cell {
         Cell::Text(text) => (text.clone(), Tone::Plain),
-        Cell::State(text, tone) => (text.clone(), *tone),
+        Cell::State(text, tone) | Cell::Severity(text, tone) => (text.clone(), *tone),
         Cell::Number(n) => (n.to_string(), Tone::Plain),
-        Cell::Ratio(have, want) => {
+        Cell::Ratio(None, want, _) => (format!("?/{want}"), Tone::Dim),
+        Cell::Ratio(Some(have), want, resting) => {
             let tone = match () {
-                () if have >= want => Tone::Plain,
+                () if have.saturating_add(*resting) >= *want => Tone::Plain,
                 () if *have == 0 => Tone::Bad,
                 () => Tone::Warn,
             };

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //!             every 2 s (longer where answers take long), or at once after an event
-//!  Need ────► round: nodes ─► the list that is looked at ─► alerts ──► News ──► screen
+//!  Need ────► round: nodes ─► the list that is looked at ─► alerts ─► instances ──► News ──► screen
 //!             │ no answer for 15 s, or none at all: Lost, and tried again each second
 //! ```
 //!
 //! Nodes come in each round, since what they measure makes no event. A list other than that is asked
-//! for when it comes into view, after an event, and now and then; not while nothing has happened.
+//! for when it comes into view (alerts and instances, which the head counts, always are), after an
+//! event, and now and then; not while nothing has happened.
 
 use super::news::{Action, AlertView, Hello, Kind, Need, News};
 use crate::{
@@ -166,12 +167,12 @@ impl Feed {
         let due = |asked: &BTreeMap<Kind, Instant>, kind: &Kind| {
             asked.get(kind).is_none_or(|at| at.elapsed() >= ANYWAY)
         };
-        for kind in need
-            .kinds
-            .iter()
-            .copied()
-            .chain([Kind::Nodes, Kind::Alerts])
-        {
+        // The line above all lists counts instances; what of a workload waits for its time is
+        // known by them.
+        let first = Some(Kind::Instances).filter(|_| need.kinds.contains(&Kind::Workloads));
+        let always = [Kind::Nodes, Kind::Alerts, Kind::Instances];
+        let kinds = need.kinds.iter().copied();
+        for kind in first.into_iter().chain(kinds).chain(always) {
             if kind != Kind::Nodes && !due(asked, &kind) {
                 continue;
             }

@@ -24,6 +24,7 @@ mod news;
 mod once;
 mod rows;
 mod table;
+mod tally;
 mod terminal;
 #[cfg(test)]
 mod tests;

@@ -15,11 +15,12 @@ use super::{
     news::{Action, Hello, Kind, Need, News},
     rows,
     table::{Look, Row, Scope},
+    tally::Tally,
     text::plain,
 };
 use crate::{
     controller::NodeHistory,
-    fleet::NodeView,
+    fleet::{NodeView, WorkloadView},
     model::{Name, Presence},
 };
 use std::collections::BTreeMap;
@@ -39,14 +40,12 @@ pub(super) enum Page {
     Log(Box<Log>),
 }
 
-/// Nodes by state, and what is wanted of them.
+/// Nodes by state, and what is wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) online: usize,
     pub(super) silent: usize,
     pub(super) offline: usize,
-    pub(super) running: usize,
-    pub(super) wanted: usize,
     pub(super) firing: usize,
 }
 
@@ -68,6 +67,8 @@ pub(super) struct Model {
     pub(super) hello: Hello,
     pub(super) mode: Mode,
     pub(super) counts: Counts,
+    /// `None`: instances were not told of yet.
+    pub(super) tally: Option<Tally>,
     pub(super) rows: BTreeMap<Kind, Vec<Row>>,
     /// This controller has no alerts to tell of.
     pub(super) no_alerts: bool,
@@ -97,6 +98,7 @@ impl Model {
             hello: Hello::default(),
             mode: Mode::Normal,
             counts: Counts::default(),
+            tally: None,
             rows: BTreeMap::new(),
             no_alerts: false,
             looks: BTreeMap::new(),
@@ -209,10 +211,14 @@ impl Model {
                 self.put(Kind::Nodes, all.iter().map(rows::node).collect());
             }
             News::Instances(all) => {
+                self.tally = Some(Tally::of(&all));
                 self.put(Kind::Instances, all.iter().map(rows::instance).collect());
             }
             News::Workloads(all) => {
-                self.put(Kind::Workloads, all.iter().map(rows::workload).collect());
+                let waiting =
+                    |w: &WorkloadView| self.tally.as_ref().map_or(0, |t| t.scheduled(&w.name));
+                let rows = all.iter().map(|w| rows::workload(w, waiting(w))).collect();
+                self.put(Kind::Workloads, rows);
             }
             News::Rollouts(mut all) => {
                 // Those under way first, then the youngest.
@@ -292,16 +298,13 @@ static FIRST: Page = Page::List(
     },
 );
 
-/// Counts of nodes; of what cannot be heard nothing runs that is known of.
+/// Counts of nodes.
 pub(super) fn count(nodes: &[NodeView]) -> Counts {
     let in_state = |state| nodes.iter().filter(|n| n.state == state).count();
-    let heard = nodes.iter().filter(|n| n.state == Presence::Online);
     Counts {
         online: in_state(Presence::Online),
         silent: in_state(Presence::Silent),
         offline: in_state(Presence::Offline),
-        running: heard.map(|n| n.running).sum(),
-        wanted: nodes.iter().map(|n| n.instances).sum(),
         firing: 0,
     }
 }

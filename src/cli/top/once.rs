@@ -7,6 +7,7 @@ use super::{
     news::{AlertView, Kind},
     rows,
     table::{Cell, Row},
+    tally::Tally,
 };
 use crate::{
     cli::{Failure, args::Format, client::Client, output},
@@ -54,17 +55,17 @@ fn text(s: &Snapshot) -> String {
         online,
         silent,
         offline,
-        running,
-        wanted,
         ..
     } = count(&s.nodes);
+    let tally = Tally::of(&s.instances);
     let mut out = format!(
         "controller {} · {} UTC\n{} node{}: {online} online, {silent} silent, {offline} offline · \
-         instances {running} of {wanted} run\n",
+         instances {}\n",
         output::visible(&s.controller),
         output::utc(s.at_ms),
         s.nodes.len(),
         if s.nodes.len() == 1 { "" } else { "s" },
+        tally.text(),
     );
     let mut list = |kind: Kind, rows: Vec<Row>| {
         if !rows.is_empty() {
@@ -78,7 +79,10 @@ fn text(s: &Snapshot) -> String {
     );
     list(
         Kind::Workloads,
-        s.workloads.iter().map(rows::workload).collect(),
+        s.workloads
+            .iter()
+            .map(|w| rows::workload(w, tally.scheduled(&w.name)))
+            .collect(),
     );
     list(
         Kind::Rollouts,

@@ -98,7 +98,7 @@ pub(super) fn node(n: &NodeView) -> Row {
     }
     // What was measured before it was lost says nothing about now.
     let beat = n.heartbeat.as_ref().filter(|_| heard);
-    let running = if heard { n.running } else { 0 };
+    let running = Some(n.running as u64).filter(|_| heard);
     let labels: Vec<String> = n.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let labels = labels.join(",");
     let arch = n.facts.as_ref().map_or("", |f| f.arch.as_str());
@@ -106,7 +106,7 @@ pub(super) fn node(n: &NodeView) -> Row {
         Cell::Text(plain(n.name.as_str())),
         Cell::State(state, tone),
         Cell::Since(n.since_ms),
-        Cell::Ratio(running as u64, n.instances as u64),
+        Cell::Ratio(running, n.instances as u64, 0),
         Cell::Percent(beat.map(|h| h.cpu)),
         Cell::Percent(beat.map(|h| h.memory)),
         Cell::Percent(beat.map(|h| h.disk)),
@@ -154,10 +154,15 @@ pub(super) fn instance(i: &InstanceView) -> Row {
     }
 }
 
-pub(super) fn workload(w: &WorkloadView) -> Row {
+/// `scheduled`: how many of its instances wait for their time.
+pub(super) fn workload(w: &WorkloadView, scheduled: usize) -> Row {
+    // As counted at another moment than the workload.
+    let scheduled = scheduled.min(w.running);
+    let running = w.running - scheduled;
     let stopped = w.desired == Desired::Stopped;
     let (state, tone) = match () {
         () if stopped => ("stopped", Tone::Dim),
+        () if w.running >= w.wanted && running == 0 && scheduled > 0 => ("scheduled", Tone::Plain),
         () if w.running >= w.wanted => ("running", Tone::Good),
         () if w.missing > 0 => ("waiting", Tone::Warn),
         () => ("partly", Tone::Warn),
@@ -169,7 +174,7 @@ pub(super) fn workload(w: &WorkloadView) -> Row {
     let cells = vec![
         Cell::Text(plain(w.name.as_str())),
         Cell::State(state.into(), tone),
-        Cell::Ratio(w.running as u64, w.wanted as u64),
+        Cell::Ratio(Some(running as u64), w.wanted as u64, scheduled as u64),
         Cell::Text(plain(&w.version)),
         Cell::Since(w.applied_ms),
         Cell::Text(plain(&rollout)),
@@ -196,7 +201,7 @@ pub(super) fn rollout(r: &RolloutView) -> Row {
     let cells = vec![
         Cell::Text(plain(r.workload.as_str())),
         Cell::State(phase, tone),
-        Cell::Ratio(r.healthy as u64, r.nodes as u64),
+        Cell::Ratio(Some(r.healthy as u64), r.nodes as u64, 0),
         Cell::Number(r.failed as u64),
         Cell::Text(plain(&r.from_version)),
         Cell::Text(plain(&r.version)),
@@ -222,7 +227,7 @@ pub(super) fn alert(a: &AlertView) -> Row {
         .map(|n| n.as_str())
         .collect();
     let cells = vec![
-        Cell::State(plain(&a.severity), tone),
+        Cell::Severity(plain(&a.severity), tone),
         Cell::State(plain(&a.state), tone),
         Cell::Since(a.since_ms),
         Cell::Text(plain(&about.join(" on "))),
@@ -323,7 +328,49 @@ mod tests {
         let json = r#"{"id":"disk.pi-3","severity":"critical","subject":{"node":"pi-3"},"new":1}"#;
         let alert: AlertView = serde_json::from_str(json).unwrap();
         let row = super::alert(&alert);
-        assert_eq!(row.cells[0], Cell::State("critical".into(), Tone::Bad));
+        assert_eq!(row.cells[0], Cell::Severity("critical".into(), Tone::Bad));
         assert_eq!(row.node.unwrap().as_str(), "pi-3");
+    }
+
+    #[test]
+    fn of_a_node_that_is_not_heard_nobody_knows_what_runs() {
+        let view = |state: &str| -> NodeView {
+            serde_json::from_value(serde_json::json!({
+                "name": "pi-1", "state": state, "since_ms": 0, "approval": "approved",
+                "labels": {}, "facts": null, "engines": [], "generation": 1,
+                "observed_generation": 1, "instances": 2, "running": 1, "key": "",
+                "joined_ms": 0, "heartbeat": null,
+            }))
+            .unwrap()
+        };
+        assert_eq!(node(&view("online")).cells[3], Cell::Ratio(Some(1), 2, 0));
+        for state in ["silent", "offline"] {
+            let cell = &node(&view(state)).cells[3];
+            assert_eq!(super::super::draw_page::shown(cell, 0).0, "?/2");
+        }
+    }
+
+    #[test]
+    fn a_workload_of_which_all_waits_for_its_time_is_scheduled() {
+        let state = |running: usize, wanted: usize, scheduled: usize| {
+            let spec = serde_json::json!({
+                "name": "job", "type": "service", "version": "1", "stop_timeout_ms": 1_000,
+                "run": {"process": {"command": ["/bin/true"]}},
+            });
+            let view: WorkloadView = serde_json::from_value(serde_json::json!({
+                "name": "job", "version": "1", "desired": "running", "wanted": wanted,
+                "running": running, "missing": 0, "revision": 1, "applied_ms": 0,
+                "spec": spec, "reasons": {},
+            }))
+            .unwrap();
+            let row = workload(&view, scheduled);
+            let text = |at: usize| super::super::draw_page::shown(&row.cells[at], 0).0;
+            format!("{} {}", text(1), text(2))
+        };
+        assert_eq!(state(1, 1, 1), "scheduled 0/1");
+        assert_eq!(state(2, 2, 1), "running 1/2");
+        assert_eq!(state(1, 1, 0), "running 1/1");
+        assert_eq!(state(1, 2, 1), "partly 0/2");
+        assert_eq!(state(0, 1, 5), "partly 0/1", "as counted at another moment");
     }
 }

@@ -24,9 +24,11 @@ pub(in crate::cli) enum Tone {
 pub(super) enum Cell {
     Text(String),
     State(String, Tone),
+    /// The word of a severity.
+    Severity(String, Tone),
     Number(u64),
-    /// Of the first, so many of the second.
-    Ratio(u64, u64),
+    /// Of the second so many run, the first (`None`: nobody knows), and so many need not, the third.
+    Ratio(Option<u64>, u64, u64),
     /// Unix milliseconds, shown as an age; 0 when unknown.
     Since(u64),
     /// Unix milliseconds, shown as a time of day.
@@ -41,10 +43,13 @@ impl Cell {
         match (self, other) {
             (Cell::Text(a) | Cell::State(a, _), Cell::Text(b) | Cell::State(b, _)) => natural(a, b),
             (Cell::Number(a), Cell::Number(b)) => b.cmp(a),
-            (Cell::Ratio(a, m), Cell::Ratio(b, n)) => {
-                let open = |have: &u64, want: &u64| want.saturating_sub(*have);
-                open(b, n).cmp(&open(a, m)).then(n.cmp(m))
+            (Cell::Ratio(a, m, x), Cell::Ratio(b, n, y)) => {
+                let open = |have: &Option<u64>, want: &u64, rest: &u64| {
+                    want.saturating_sub(have.unwrap_or(0)).saturating_sub(*rest)
+                };
+                open(b, n, y).cmp(&open(a, m, x)).then(n.cmp(m))
             }
+            (Cell::Severity(a, _), Cell::Severity(b, _)) => weight(a).cmp(&weight(b)),
             (Cell::Since(a), Cell::Since(b)) | (Cell::Clock(a), Cell::Clock(b)) => b.cmp(a),
             (Cell::Percent(a) | Cell::Degrees(a), Cell::Percent(b) | Cell::Degrees(b)) => {
                 let value = |v: &Option<f32>| v.unwrap_or(f32::NEG_INFINITY);
@@ -53,6 +58,13 @@ impl Cell {
             _ => Ordering::Equal,
         }
     }
+}
+
+/// The worst first.
+fn weight(severity: &str) -> u8 {
+    let known = ["critical", "warning", "info"];
+    let at = known.iter().position(|s| *s == severity);
+    at.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
 }
 
 /// As people count: `pi-2` before `pi-10`.
@@ -107,7 +119,7 @@ impl Row {
     pub(super) fn new(key: String, cells: Vec<Cell>, more: &str) -> Row {
         let mut hay = String::new();
         for cell in &cells {
-            if let Cell::Text(text) | Cell::State(text, _) = cell {
+            if let Cell::Text(text) | Cell::State(text, _) | Cell::Severity(text, _) = cell {
                 hay.push_str(text);
                 hay.push('\n');
             }
@@ -315,6 +327,14 @@ mod tests {
         );
         assert_eq!(percent(Some(0.0)).order(&percent(None)), Ordering::Less);
         assert_eq!(Cell::Since(9).order(&Cell::Since(1)), Ordering::Less);
-        assert_eq!(Cell::Ratio(0, 2).order(&Cell::Ratio(9, 9)), Ordering::Less);
+        let all = Cell::Ratio(Some(9), 9, 0);
+        assert_eq!(Cell::Ratio(Some(0), 2, 0).order(&all), Ordering::Less);
+        assert_eq!(Cell::Ratio(None, 2, 0).order(&all), Ordering::Less);
+        let resting = Cell::Ratio(Some(0), 9, 9);
+        assert_eq!(resting.order(&all), Ordering::Equal, "none is missing");
+        let [bad, warning, info] =
+            ["critical", "warning", "info"].map(|s| Cell::Severity(s.into(), Tone::Plain));
+        assert_eq!(bad.order(&info), Ordering::Less);
+        assert_eq!(info.order(&warning), Ordering::Greater);
     }
 }

@@ -146,6 +146,15 @@ fn mistakes_have_their_place() {
             "no effect without `escalate_to`",
         ),
         (
+            "[controller.alerts.rule.disk]\nescalate_after = '1h'\nescalate_to = []\n",
+            "`escalate_to` names nobody",
+        ),
+        (
+            "[controller.alerts.rule.own]\nwhen = 'telemetry'\nmetric = 'cpu'\n\
+             value = \"a\\u001bb\"\nabove = 1\n",
+            "no control characters",
+        ),
+        (
             "[controller.alerts.rule.disk]\nnodes = ['a b']\n",
             "is not a requirement",
         ),

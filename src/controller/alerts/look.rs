@@ -80,6 +80,7 @@ pub(super) fn of_fleet(fleet: &Fleet, asked: &Asked) -> Observation {
         seen.nodes.insert(name.clone(), node);
     }
     for (name, record) in fleet.workloads() {
+        seen.workloads.insert(name.clone());
         let rollout = record.rollout.as_ref().map(|r| rollout(record, r));
         seen.rollouts.extend(rollout.map(|r| (name.clone(), r)));
     }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     alert::{Matcher, Silence},
     model::{Name, NodeConfig, UnixMs, Workload},
+    support::utc,
 };
 use serde_json::Value;
 use text::{Fields, Text, leaves, leaves_of};
@@ -177,13 +178,13 @@ impl Fleet {
                 comment,
             } => {
                 let before = self.say_silence(text, alert);
-                text.field("until_ms", before.map(|s| s.until_ms), until_ms);
+                text.field("until", before.map(|s| time(s.until_ms)), time(*until_ms));
                 let comment = Some(comment).filter(|c| !c.is_empty());
                 text.field("comment", before.map(|s| &s.comment), comment);
             }
             Change::AlertUnsilenced { alert } => {
                 if let Some(before) = self.say_silence(text, alert) {
-                    text.field("until_ms", before.until_ms, None::<UnixMs>);
+                    text.field("until", time(before.until_ms), None::<String>);
                     text.field("comment", &before.comment, None::<String>);
                 }
             }
@@ -324,7 +325,12 @@ fn whole_node(record: &NodeRecord) -> Fields {
     fields
 }
 
-/// What everybody may know of a token. `expires`: Unix milliseconds.
+/// As people read it.
+fn time(unix_ms: UnixMs) -> String {
+    format!("{} UTC", utc(unix_ms))
+}
+
+/// What everybody may know of a token.
 fn token(name: &str, grant: &TokenGrant, expires_ms: UnixMs) -> Fields {
     let mut fields = Fields::new();
     let mut put = |path: &str, value: Value| fields.insert(path.to_owned(), value);
@@ -342,7 +348,7 @@ fn token(name: &str, grant: &TokenGrant, expires_ms: UnixMs) -> Fields {
     }
     let expires = match expires_ms {
         0 => Value::from("never"),
-        ms => Value::from(ms),
+        ms => Value::from(time(ms)),
     };
     put("expires", expires);
     fields

@@ -51,7 +51,7 @@ async function load(file = "", signal) {
 			if (signal.aborted || error instanceof SyntaxError) throw error;
 			if (wait > 300) {
 				link.dispatchEvent(new Event("unreachable"));
-				fill(main, h("p.empty", "This page has not come yet; it is asked for again. ", String(error)));
+				fill(main, h("p.empty", "This page could not be loaded yet. It comes by itself when the controller answers again."));
 			}
 			await new Promise(again => {
 				setTimeout(again, wait);
@@ -88,7 +88,9 @@ async function go() {
 	} catch (error) {
 		if (signal.aborted) return;
 		fill(main, h("h1", "Nothing here"), h("a", {href: "#/nodes"}, "Go to the fleet"));
-		trouble(error);
+		const raw = error instanceof TypeError || error instanceof SyntaxError;
+		if (raw) console.error(error);
+		trouble(raw ? "This page could not be shown. Load it again." : error);
 	}
 	if (!isNew) return;
 	scrollTo({top: 0, behavior: "instant"});
@@ -140,7 +142,7 @@ function drawConnection() {
 	const banner = part("banner");
 	if (lost && banner.hidden) {
 		// Said once; the age goes on for the eye alone.
-		fill(banner, h("b", `Not connected since ${atTime(since)}`), h("span", {"aria-hidden": "true"}, " (", ago(since), ")"), ". What is shown is as it was then, and may have changed. ", button("Try now", live.start, "quiet"));
+		fill(banner, h("b", `Not connected since ${atTime(since)}`), h("span", {"aria-hidden": "true"}, " (", ago(since), " ago)"), ". What is shown is as it was then, and may have changed. ", button("Try now", live.start, "quiet"));
 	}
 	banner.hidden = !lost;
 	const connection = part("connection");
@@ -193,7 +195,7 @@ async function begin() {
 		if (!localStorage.getItem(SEEN)) return signedOut();
 		signedIn(await get("/session"));
 	} catch (error) {
-		signedOut(error instanceof Problem && error.status === 401 ? "" : String(error));
+		signedOut(error instanceof Problem && error.status === 401 ? "" : error instanceof Error ? error.message : "");
 	}
 }
 

@@ -95,8 +95,10 @@ interface Alert {
   silenced?: { until_ms: number; comment: string; by: string } | null; escalated_ms?: number | null;
 }
 interface Rule {
-  name: string; enabled: boolean; when: string; severity: Alert["severity"]; samples: number; above?: number; below?: number;
+  name: string; enabled: boolean; when: string; severity: Alert["severity"]; samples: number;
   nodes?: string[]; workloads?: string[]; notify: string[]; escalate_after_ms?: number; escalate_to?: string[]; firing: number;
+  /** `condition`: written out; `note`: why it may never find anything. `firing` is without those that are silenced. */
+  silenced?: number; condition?: string; note?: string;
 }
 interface Receiver {
   name: string; kind: string; delivered: number; failed: number; dropped: number; waiting: number;

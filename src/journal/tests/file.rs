@@ -4,7 +4,10 @@ use super::{maps, names};
 use crate::{
     fleet::{Actor, Change, Entry, Fleet, TokenGrant},
     identity::Role,
-    journal::{Journal, JournalError, Recorded, SqliteJournal, Verdict, Verifier, trail::Keep},
+    journal::{
+        Journal, JournalError, Recorded, SqliteJournal, Verdict, Verifier, fault_of, trail::Keep,
+        trouble_at_the_end,
+    },
 };
 use rusqlite::Connection;
 use std::path::Path;
@@ -214,6 +217,9 @@ fn what_somebody_does_to_the_file_is_named_and_stops_no_controller() {
         ("UPDATE audit SET changes = NULL WHERE id = 4", 4, "altered"),
         ("UPDATE audit SET by = 'x' WHERE id = 4", 4, "altered"),
         ("UPDATE audit SET at = 1 WHERE id = 4", 4, "altered"),
+        ("UPDATE audit SET at = 'now' WHERE id = 4", 4, "altered"),
+        ("UPDATE audit SET hash = x'ff00' WHERE id = 4", 4, "altered"),
+        ("UPDATE audit SET what = x'ff' WHERE id = 4", 4, "altered"),
         ("UPDATE audit SET hash = prev WHERE id = 4", 4, "altered"),
         ("DELETE FROM audit WHERE id = 4", 4, "missing"),
         (
@@ -248,6 +254,16 @@ fn what_somebody_does_to_the_file_is_named_and_stops_no_controller() {
             .unwrap();
         let mut journal = SqliteJournal::open(&path).unwrap();
         names(&looked_at(&mut journal), *line, word);
+        // Whoever starts on it, or looks at its newest lines, is told too; not of the old end, where
+        // only the whole trail tells.
+        let old_end = statement.ends_with("id < 4");
+        let trouble = trouble_at_the_end(&mut journal);
+        assert_eq!(trouble.is_none(), old_end, "{statement}: {trouble:?}");
+        let page = journal.audit(0, 1_000).unwrap();
+        let faults = page.faults(Some(&page.head));
+        let shown = page.shown(&faults);
+        let told = shown.iter().any(|line| line.fault.is_some());
+        assert_eq!(told, !old_end, "{statement}");
         // What follows is kept all the same, and what was done still shows.
         journal.append(&[recorded(20)]).unwrap();
         assert!(!looked_at(&mut journal).ok, "{statement}");
@@ -274,4 +290,64 @@ fn what_could_not_be_kept_leaves_no_gap() {
     whole(&mut journal, 1);
     journal.append(&[recorded(4)]).unwrap();
     assert_eq!(whole(&mut journal, 2).head.id, 2);
+}
+
+#[test]
+fn pages_of_a_whole_trail_have_no_fault_and_a_broken_link_between_two_of_them_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.db");
+    let mut journal = SqliteJournal::open(&path).unwrap();
+    assert_eq!(trouble_at_the_end(&mut journal), None, "an empty one");
+    for n in 1..=10 {
+        journal.append(&[recorded(n)]).unwrap();
+    }
+    let paged = |journal: &mut SqliteJournal| {
+        let (mut before, mut end, mut all) = (0, None, Vec::new());
+        loop {
+            let page = journal.audit(before, 4).unwrap();
+            let expected = end.take().unwrap_or_else(|| page.head.clone());
+            all.extend(page.faults(Some(&expected)));
+            let Some(next) = page.expects() else {
+                return all;
+            };
+            (before, end) = (page.more.unwrap(), Some(next));
+        }
+    };
+    assert_eq!(paged(&mut journal), []);
+    assert_eq!(trouble_at_the_end(&mut journal), None);
+    let lone = journal.audit(5, 1).unwrap();
+    assert_eq!(lone.faults(None), []);
+    assert_eq!(fault_of(&lone.lines[0]), None);
+    for (statement, line, word) in [
+        ("DELETE FROM audit WHERE id = 6", 6, "line 6 is missing"),
+        (
+            "DELETE FROM audit WHERE id < 3",
+            1,
+            "lines 1 to 2 are missing",
+        ),
+        (
+            "UPDATE audit SET what = 'x' WHERE id = 7",
+            7,
+            "line 7 was altered",
+        ),
+    ] {
+        drop(journal);
+        Connection::open(&path)
+            .unwrap()
+            .execute(statement, [])
+            .unwrap();
+        journal = SqliteJournal::open(&path).unwrap();
+        let faults = paged(&mut journal);
+        let named = faults
+            .iter()
+            .any(|f| f.line == line && f.what.starts_with(word));
+        assert!(named, "{statement}: {faults:?}");
+    }
+    let altered = journal.audit(8, 1).unwrap();
+    assert!(
+        fault_of(&altered.lines[0])
+            .unwrap()
+            .what
+            .contains("line 7 was altered")
+    );
 }

@@ -211,7 +211,7 @@ fn exported(lines: &[TrailLine]) -> Vec<String> {
     let key = SigningKey::from_seed(&[7; 32]);
     let begin = ExportHead::new(&key.public(), 5_000, start());
     let head = lines.last().map_or_else(start, TrailLine::link);
-    let end = ExportEnd::new(&key, &begin, lines.len() as u64, head);
+    let end = ExportEnd::new(&key, &begin, &verdict(&maps(lines), &head));
     let mut text = vec![json_line(&begin)];
     text.extend(lines.iter().map(json_line));
     text.push(json_line(&end));
@@ -273,4 +273,29 @@ fn an_export_is_read_and_what_was_done_to_it_is_said() {
     whole.iter().for_each(|line| reader.take(line).unwrap());
     let found = reader.finish().unwrap();
     assert!(found.faults[0].what.contains("another fleet"), "{found:?}");
+}
+
+#[test]
+fn the_signed_end_of_a_broken_trail_says_so_and_cannot_be_made_to_say_else() {
+    let mut lines = chain(5);
+    lines[2].what = "nothing".into();
+    let text = exported(&lines);
+    let end: ExportEnd = serde_json::from_str(&text[6]).unwrap();
+    let known = end.fault.clone().unwrap();
+    assert!(known.contains("line 3 was altered"), "{known}");
+    let found = read(&text);
+    assert!(!found.ok && found.first_bad == Some(3), "{found:?}");
+    assert_eq!(found.faults.len(), 1, "told once: {found:?}");
+    let silent = ExportEnd { fault: None, ..end };
+    let mut other = text.clone();
+    other[6] = json_line(&silent);
+    let said = format!("{:?}", read(&other).faults);
+    assert!(said.contains("signature"), "{said}");
+    // Lines that are whole by now, under an end that says that they were not.
+    let mut mended = exported(&chain(5));
+    mended[6] = text[6].clone();
+    let said = format!("{:?}", read(&mended).faults);
+    assert!(said.contains("when it was exported: line 3"), "{said}");
+    let end: ExportEnd = serde_json::from_str(&exported(&chain(5))[6]).unwrap();
+    assert_eq!(end.fault, None);
 }

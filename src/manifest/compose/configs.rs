@@ -42,7 +42,8 @@ fn one(service: &Service<'_>, item: &Value) -> Result<(String, Value), Flaw> {
     let source = as_written(item, service.file.report)
         .or_else(|| find("source").and_then(|entry| reader.text(entry)))
         .ok_or_else(|| Flaw::new("the config has no `source`").hint("name one of `configs`"))?;
-    let config = entry(service.file.configs, &source).ok_or_else(|| {
+    let configs = &service.file.configs;
+    let config = configs.get(source.as_str()).ok_or_else(|| {
         let source = shown(&source);
         Flaw::new(format!("the config `{source}` is not declared")).hint(format!(
             "write `{source}:` with `content:` below `configs:`"
@@ -53,14 +54,18 @@ fn one(service: &Service<'_>, item: &Value) -> Result<(String, Value), Flaw> {
     let content = match config.value.get("content") {
         None if file.is_some() => {
             let path = file.unwrap_or_default();
-            service.file.report.companions.need(path)?
+            let text = service.file.report.companion(path, true)?;
+            text.unwrap_or_default()
         }
-        Some(content) => as_written(content, service.file.report).ok_or_else(|| {
-            Flaw::new(format!(
-                "the content of `{}` must be a text",
-                shown(&source)
-            ))
-        })?,
+        Some(content) => {
+            service.file.report.add_bytes(content.bytes())?;
+            as_written(content, service.file.report).ok_or_else(|| {
+                Flaw::new(format!(
+                    "the content of `{}` must be a text",
+                    shown(&source)
+                ))
+            })?
+        }
         None if config.value.as_map().is_some_and(|keys| !keys.is_empty()) => String::new(),
         None => {
             return Err(Flaw::new(format!(

@@ -8,6 +8,7 @@ use super::{
     super::{
         shown,
         span::Flaw,
+        table::MAX_ITEMS,
         tree::{Data, Entry, Value, entry},
         yaml::draft::{as_written, text},
     },
@@ -72,9 +73,10 @@ fn file(
         .ok_or_else(|| Flaw::new("a file of `env_file` has no path").hint("write it as a text"))?;
     let required = entry(keys, "required").and_then(|key| service.reader().truth(key));
     let content = match required {
-        Some(false) => report.companions.get(&path)?.unwrap_or_default(),
-        _ => report.companions.need(&path)?,
+        Some(false) => report.companion(&path, false)?,
+        _ => report.companion(&path, true)?,
     };
+    let content = content.unwrap_or_default();
     lines(&content, known).map_err(|(line, flaw)| {
         let message = format!("line {line} of `{}`: {}", shown(&path), flaw.message);
         Flaw {
@@ -91,9 +93,16 @@ fn lines(
 ) -> Result<Vec<(String, String)>, (usize, Flaw)> {
     let mut found = Vec::new();
     let mut rest = content.strip_prefix('\u{feff}').unwrap_or(content);
+    // The line of `counted`, a byte of the text.
+    let (mut at, mut counted) = (1, 0);
     while !rest.is_empty() {
         let line = content.len() - rest.len();
-        let at = content[..line].matches('\n').count() + 1;
+        at += content[counted..line].matches('\n').count();
+        counted = line;
+        if found.len() > MAX_ITEMS {
+            let flaw = Flaw::new(format!("there are more than {MAX_ITEMS} variables"));
+            return Err((at, flaw));
+        }
         let (first, after) = rest.split_once('\n').unwrap_or((rest, ""));
         let trimmed = first.trim();
         if trimmed.is_empty() || trimmed.starts_with('#') {

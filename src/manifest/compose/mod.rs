@@ -43,13 +43,18 @@ mod volumes;
 pub use support::{SUPPORT, Support, markdown};
 
 use super::{
+    MAX_WORKLOADS,
     report::Report,
     shown,
     span::{Flaw, Source},
-    tree::{Data, Entry, Value, entry},
+    too_many_workloads,
+    tree::{Data, Entry, Value, by_name, entry},
     word::absolute_path,
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 /// The text is a Compose file: by its name, or because it has services.
 pub(super) fn is_compose(name: &str, root: &Value) -> bool {
@@ -67,13 +72,17 @@ struct File<'a> {
     report: &'a Report,
     /// Those that are taken.
     services: Vec<&'a Entry>,
-    /// Those that are left out, since they have profiles.
-    left_out: Vec<&'a Entry>,
+    /// Their names.
+    taken: BTreeSet<&'a str>,
+    /// The names of those whose end another one waits for.
+    awaited: BTreeSet<&'a str>,
+    /// Names of those that are left out, since they have profiles.
+    left_out: BTreeSet<&'a str>,
     /// What stands in front of the names of its networks.
     project: String,
-    volumes: &'a [Entry],
-    networks: &'a [Entry],
-    configs: &'a [Entry],
+    volumes: BTreeMap<&'a str, &'a Entry>,
+    networks: BTreeMap<&'a str, &'a Entry>,
+    configs: BTreeMap<&'a str, &'a Entry>,
     /// `x-fleet` without what is not for workloads.
     defaults: Vec<Entry>,
     /// `x-fleet.project_dir`.
@@ -112,14 +121,25 @@ fn read_file(
     let project_dir = project::directory(variables, report).or(project_dir);
     let all = section(entries, "services", report);
     let (services, left_out) = project::chosen(all, variables, report);
+    if let Some(more) = services.get(MAX_WORKLOADS) {
+        report.add(more.name_span.clone(), too_many_workloads());
+        return None;
+    }
+    if let Err(flaw) = repeated(&defaults, services.len(), report) {
+        let place = entry(entries, "x-fleet").map_or(0..0, |entry| entry.name_span.clone());
+        report.add(place, flaw);
+        return None;
+    }
     let file = File {
         report,
+        taken: services.iter().map(|s| s.name.as_str()).collect(),
+        awaited: services.iter().flat_map(|s| awaited_by(s)).collect(),
         services,
-        left_out,
+        left_out: left_out.iter().map(|s| s.name.as_str()).collect(),
         project: project::name(entries, source, variables, report),
-        volumes: section(entries, "volumes", report),
-        networks: section(entries, "networks", report),
-        configs: section(entries, "configs", report),
+        volumes: by_name(section(entries, "volumes", report)),
+        networks: by_name(section(entries, "networks", report)),
+        configs: by_name(section(entries, "configs", report)),
         defaults,
         project_dir,
         variables,
@@ -144,6 +164,25 @@ fn read_file(
     let mut tables = vec![top("workload", Data::Map(workloads))];
     tables.extend(vars);
     Some(tables)
+}
+
+/// The services whose end `service` waits for.
+fn awaited_by(service: &Entry) -> impl Iterator<Item = &str> {
+    let on = service.value.get("depends_on").and_then(Value::as_map);
+    let ends = |on: &&Entry| {
+        let condition = on.value.get("condition").and_then(Value::as_text);
+        condition == Some("service_completed_successfully")
+    };
+    let awaited = on.unwrap_or_default().iter().filter(ends);
+    awaited.map(|on| on.name.as_str())
+}
+
+/// The defaults are laid under each of so many services.
+fn repeated(defaults: &[Entry], services: usize, report: &Report) -> Result<(), Flaw> {
+    // A value takes more than its text.
+    let bytes = |entry: &Entry| entry.name.len() + entry.value.bytes() + 64 * entry.value.size();
+    let bytes: usize = defaults.iter().map(bytes).sum();
+    report.add_bytes(bytes.saturating_mul(services.saturating_sub(1)))
 }
 
 fn top(name: &str, data: Data) -> Entry {
@@ -207,11 +246,11 @@ impl File<'_> {
     /// Checks the entries of `volumes`, `networks` and `configs`, whether they are used or not.
     fn check_sections(&self) {
         for (section, path) in [
-            (self.volumes, "volumes.*"),
-            (self.networks, "networks.*"),
-            (self.configs, "configs.*"),
+            (&self.volumes, "volumes.*"),
+            (&self.networks, "networks.*"),
+            (&self.configs, "configs.*"),
         ] {
-            for entry in section {
+            for entry in section.values() {
                 match &entry.value.data {
                     Data::Map(keys) => support::check(path, keys, self.report),
                     Data::Null => {}
@@ -226,7 +265,7 @@ impl File<'_> {
                 }
             }
         }
-        for network in self.networks {
+        for network in self.networks.values() {
             if let Some(driver) = network.value.get("driver")
                 && !matches!(driver.as_text(), Some("bridge" | "default" | ""))
                 && driver.data != Data::Null
@@ -237,7 +276,7 @@ impl File<'_> {
                 self.report.add(driver.span.clone(), flaw);
             }
         }
-        for volume in self.volumes {
+        for volume in self.volumes.values() {
             if let Some(driver) = volume.value.get("driver")
                 && driver.as_text() != Some("local")
             {
@@ -246,12 +285,6 @@ impl File<'_> {
                 self.report.add(driver.span.clone(), flaw);
             }
         }
-    }
-
-    /// The service called `name`, where it is taken.
-    fn service(&self, name: &str) -> Option<&Entry> {
-        let mut services = self.services.iter().copied();
-        services.find(|service| service.name == name)
     }
 
     /// It exists on the nodes; what is written wrongly is refused where it is used.

@@ -105,7 +105,7 @@ fn join(
     place: &Value,
     mut aliases: Vec<Value>,
 ) -> Option<Value> {
-    let declared = entry(service.file.networks, name);
+    let declared = service.file.networks.get(name).copied();
     if declared.is_none() && name != "default" {
         let name = shown(name);
         let flaw = Flaw::new(format!("the network `{name}` is not declared"));

@@ -8,7 +8,10 @@ use super::super::{
     tree::{Data, Entry, Value, entry},
     word::absolute_path,
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 /// The variable that Compose takes for the project's name.
 const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
@@ -70,7 +73,7 @@ pub(super) fn chosen<'a>(
     report: &Report,
 ) -> (Vec<&'a Entry>, Vec<&'a Entry>) {
     let given = variables.get(PROFILES).map_or("", String::as_str);
-    let given: Vec<&str> = given.split(',').map(str::trim).collect();
+    let given: BTreeSet<&str> = given.split(',').map(str::trim).collect();
     services.iter().partition(|service| {
         let profiles = service
             .value
@@ -90,8 +93,8 @@ pub(super) fn chosen<'a>(
             }
         };
         let taken = names.is_empty()
-            || given.contains(&"*")
-            || names.iter().any(|name| given.contains(name));
+            || given.contains("*")
+            || names.iter().any(|name| given.contains(*name));
         if !taken {
             let flaw = Flaw::new(format!(
                 "the service `{}` is left out; `--var {PROFILES}={}` takes it in",

@@ -6,7 +6,7 @@ use super::{
         span::Flaw,
         tree::{Data, Entry, Value, entry},
         yaml::{
-            draft::{Draft, pairs, text, texts},
+            draft::{Draft, pairs, text, texts, too_many},
             words::split,
         },
     },
@@ -165,6 +165,12 @@ impl<'a> Service<'a> {
     }
 
     fn key(&mut self, key: &Entry) {
+        // `x-…` may hold anything.
+        let too_many = too_many(&key.name, &key.value);
+        if let Some(flaw) = too_many.filter(|_| !key.name.starts_with("x-")) {
+            self.refuse(&key.value, flaw);
+            return;
+        }
         if let Some((_, table, name, rule)) = SAME.iter().find(|(name, ..)| *name == key.name) {
             let Some(value) = self.value(key, *rule) else {
                 return;
@@ -365,11 +371,11 @@ impl<'a> Service<'a> {
 
     /// There is a service of this name, and it is taken.
     fn known(&self, name: &str) -> Result<(), Flaw> {
-        if self.file.service(name).is_some() {
+        if self.file.taken.contains(name) {
             return Ok(());
         }
         let name_shown = shown(name);
-        if self.file.left_out.iter().any(|other| other.name == name) {
+        if self.file.left_out.contains(name) {
             let flaw = Flaw::new(format!(
                 "the service `{name_shown}` is left out, by its profiles"
             ));
@@ -487,20 +493,8 @@ impl<'a> Service<'a> {
     /// Without a policy a service is kept running, as everything in a fleet; but not one whose end
     /// another service waits for.
     fn finish_restart(&mut self, service: &Entry) {
-        let awaited = |other: &Entry| {
-            let condition = || {
-                other
-                    .value
-                    .get("depends_on")?
-                    .get(&service.name)?
-                    .get("condition")?
-                    .as_text()
-            };
-            condition() == Some("service_completed_successfully")
-        };
-        if !self.draft.has_in("restart", "policy")
-            && self.file.services.iter().copied().any(awaited)
-        {
+        let is_awaited = self.file.awaited.contains(service.name.as_str());
+        if is_awaited && !self.draft.has_in("restart", "policy") {
             let never = text(&service.name_span, "never");
             self.draft.put_in("restart", "policy", service, never);
         }

@@ -12,7 +12,7 @@ use super::super::{
     tree::{Data, Entry},
     yaml::draft::unknown,
 };
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write, sync::LazyLock};
 
 use Support::{Ignored, No, Partly, Yes};
 
@@ -29,10 +29,12 @@ pub enum Support {
     No(&'static str),
 }
 
+static BY_PATH: LazyLock<BTreeMap<&str, Support>> =
+    LazyLock::new(|| SUPPORT.iter().copied().collect());
+
 /// What becomes of the key at `path`; `None` where there is no such key.
 fn support(path: &str) -> Option<Support> {
-    let known = SUPPORT.iter().find(|(key, _)| *key == path);
-    known.map(|(_, support)| *support)
+    BY_PATH.get(path).copied()
 }
 
 /// The keys right below `path`.
@@ -56,6 +58,9 @@ pub(super) fn check(path: &str, entries: &[Entry], report: &Report) {
         value,
     } in entries
     {
+        if report.is_full() {
+            return;
+        }
         if name.starts_with("x-") {
             continue;
         }

@@ -21,8 +21,12 @@ const MAX_DEPTH: usize = 8;
 pub(super) fn fill(value: &mut Value, variables: &BTreeMap<String, String>, report: &Report) {
     // The tree bounds the depth, hence the recursion.
     match &mut value.data {
+        Data::Text(_) if report.is_full() => {}
         Data::Text(text) if text.contains('$') => match filled(text, variables, 0) {
-            Ok(filled) => *text = filled,
+            Ok(filled) => match report.add_bytes(filled.len().saturating_sub(text.len())) {
+                Ok(()) => *text = filled,
+                Err(flaw) => report.add(value.span.clone(), flaw),
+            },
             Err(flaw) => report.add(value.span.clone(), flaw),
         },
         Data::List(items) => {

@@ -170,7 +170,7 @@ fn mounted(
             .strip_prefix("./")
             .is_some_and(|below| !below.is_empty())
         && !source.ends_with('/');
-    if may_be_file && let Some(content) = service.file.report.companions.get(source)? {
+    if may_be_file && let Some(content) = service.file.report.companion(source, false)? {
         if !read_only {
             let flaw = Flaw::new(format!(
                 "`{}` is read-only in the container: it is placed on the node as one of the \
@@ -217,7 +217,7 @@ fn source_of(file: &File<'_>, source: &str) -> Result<String, Flaw> {
                 .hint("write the path on the nodes, beginning with `/`"),
         );
     }
-    match entry(file.volumes, source) {
+    match file.volumes.get(source) {
         Some(volume) => Ok(file.real_name(volume)),
         None => Err(
             Flaw::new(format!("the volume `{}` is not declared", shown(source)))

@@ -8,10 +8,10 @@ use super::super::{
     report::Report,
     shown,
     span::Flaw,
-    table::listed,
+    table::{MAX_ITEMS, listed},
     tree::{Data, Entry, Value},
 };
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 /// The entries so far.
 #[derive(Debug, Default)]
@@ -116,9 +116,13 @@ fn put(entries: &mut Vec<Entry>, key: &str, name_span: &Range<usize>, value: Val
 }
 
 fn lay(entries: &mut Vec<Entry>, over: Vec<Entry>) {
+    // Both may be large, and no name stands twice in `over`.
+    let places = entries.iter().enumerate();
+    let places: BTreeMap<String, usize> = places.map(|(at, e)| (e.name.clone(), at)).collect();
     // The tree bounds the depth, hence the recursion.
     for upper in over {
-        let Some(lower) = entries.iter_mut().find(|lower| lower.name == upper.name) else {
+        let at = places.get(&upper.name);
+        let Some(lower) = at.and_then(|at| entries.get_mut(*at)) else {
             entries.push(upper);
             continue;
         };
@@ -195,6 +199,16 @@ pub(in super::super) fn with_texts(value: &Value, report: &Report) -> Value {
     }
 }
 
+/// What is wrong with a list or a map that has more than any reader takes.
+pub(in super::super) fn too_many(key: &str, value: &Value) -> Option<Flaw> {
+    let (count, what) = match &value.data {
+        Data::List(items) => (items.len(), "items"),
+        Data::Map(entries) => (entries.len(), "entries"),
+        _ => return None,
+    };
+    (count > MAX_ITEMS).then(|| Flaw::new(format!("`{key}` has more than {MAX_ITEMS} {what}")))
+}
+
 /// `["A=b"]` or `{ A: b }` as a map of texts. `without_value` makes the value of a
 /// name without one, or says what is wrong with that. `None` where it is neither; that is on record then.
 pub(in super::super) fn pairs(
@@ -203,6 +217,10 @@ pub(in super::super) fn pairs(
     report: &Report,
     without_value: &dyn Fn(&str) -> Result<String, Flaw>,
 ) -> Option<Value> {
+    if let Some(flaw) = too_many(key, value) {
+        report.add(value.span.clone(), flaw);
+        return None;
+    }
     let mut entries: Vec<Entry> = Vec::new();
     let mut add = |name: &str, name_span: &Range<usize>, found: Option<Value>| {
         let value = match found {

@@ -120,6 +120,9 @@ pub(super) fn is_key(name: &str) -> bool {
 pub(super) fn translate(own: &[&Entry], report: &Report) -> Draft {
     let mut draft = Draft::default();
     for entry in own {
+        if report.is_full() {
+            break;
+        }
         let key = KEYS.iter().find(|(key, ..)| *key == entry.name);
         let Some((_, table, key, rule)) = key else {
             let known: Vec<&str> = KEYS.iter().map(|(key, ..)| *key).collect();

@@ -25,6 +25,8 @@ use std::{
 const MAX_VALUES: usize = 200_000;
 /// The most values that anchors, aliases and merge keys may copy.
 const MAX_COPIED: usize = 10_000;
+/// The most bytes of their texts.
+const MAX_COPIED_BYTES: usize = 4 << 20;
 
 /// What ends the reading, and where.
 type Broken = (Range<usize>, Flaw);
@@ -39,6 +41,7 @@ pub(super) fn documents(text: &str, report: &Report) -> Option<Vec<Value>> {
         anchors: BTreeMap::new(),
         values: 0,
         copied: 0,
+        copied_bytes: 0,
         documents: Vec::new(),
     };
     match reader.run() {
@@ -59,6 +62,7 @@ struct Reader<'t> {
     anchors: BTreeMap<usize, Anchored>,
     values: usize,
     copied: usize,
+    copied_bytes: usize,
     documents: Vec<Value>,
 }
 
@@ -93,6 +97,8 @@ struct Key {
 struct Anchored {
     value: Value,
     size: usize,
+    /// Of its texts.
+    bytes: usize,
     depth: usize,
 }
 
@@ -158,8 +164,13 @@ impl Reader<'_> {
     }
 
     /// Counts values that are copied.
-    fn copy(&mut self, size: usize, span: &Range<usize>) -> Result<(), Broken> {
+    fn copy(&mut self, size: usize, bytes: usize, span: &Range<usize>) -> Result<(), Broken> {
         self.copied += size;
+        self.copied_bytes += bytes;
+        if self.copied_bytes > MAX_COPIED_BYTES {
+            let flaw = Flaw::new("anchors and aliases add more than 4 MiB to the text");
+            return Err((span.clone(), flaw.hint("write out what is needed")));
+        }
         if self.copied > MAX_COPIED {
             let flaw = Flaw::new(format!(
                 "anchors and aliases add more than {MAX_COPIED} values to the text"
@@ -178,20 +189,23 @@ impl Reader<'_> {
         if self.open.len() + anchored.depth > MAX_DEPTH {
             return Err((span, too_deep()));
         }
-        let (value, size) = (anchored.value.clone(), anchored.size);
-        self.copy(size, &span)?;
-        self.place(value, false)
+        let (size, bytes) = (anchored.size, anchored.bytes);
+        self.copy(size, bytes, &span)?;
+        // Not before it is known to be small enough.
+        let value = self.anchors.get(&id).map(|anchored| anchored.value.clone());
+        value.map_or(Ok(()), |value| self.place(value, false))
     }
 
     fn remember(&mut self, anchor: usize, value: &Value) -> Result<(), Broken> {
         if anchor == 0 {
             return Ok(());
         }
-        let size = value.size();
-        self.copy(size, &value.span)?;
+        let (size, bytes) = (value.size(), value.bytes());
+        self.copy(size, bytes, &value.span)?;
         let anchored = Anchored {
             value: value.clone(),
             size,
+            bytes,
             depth: depth(value),
         };
         self.anchors.insert(anchor, anchored);

@@ -6,9 +6,12 @@
 
 use super::{
     super::{
+        MAX_WORKLOADS,
         report::Report,
         shown,
         span::Flaw,
+        table::MAX_ITEMS,
+        too_many_workloads,
         tree::{Data, Entry, Value, entry},
     },
     draft::{as_written, unknown, with_texts},
@@ -26,6 +29,9 @@ pub(super) fn documents(documents: &[Value], report: &Report) -> Option<Value> {
         taken: BTreeSet::new(),
     };
     for document in documents {
+        if file.workloads.len() > MAX_WORKLOADS || report.is_full() {
+            break;
+        }
         file.document(document);
     }
     if file.workloads.is_empty() {
@@ -103,6 +109,10 @@ impl File<'_> {
             return;
         };
         for var in entries {
+            // The reader says that they are too many.
+            if self.vars.len() > MAX_ITEMS {
+                return;
+            }
             if entry(&self.vars, &var.name).is_some() {
                 let flaw = Flaw::new(format!("`{}` is written twice", shown(&var.name)));
                 let flaw = flaw.hint("a variable has one value in the whole file");
@@ -118,6 +128,15 @@ impl File<'_> {
     }
 
     fn several(&mut self, workloads: &Entry) {
+        let more = match &workloads.value.data {
+            Data::List(items) => items.get(MAX_WORKLOADS).map(|item| &item.span),
+            Data::Map(entries) => entries.get(MAX_WORKLOADS).map(|entry| &entry.name_span),
+            _ => None,
+        };
+        if let Some(span) = more {
+            self.report.add(span.clone(), too_many_workloads());
+            return;
+        }
         match &workloads.value.data {
             Data::List(items) if !items.is_empty() => {
                 for item in items {

@@ -3,7 +3,7 @@
 import {Problem, may, send} from "../api.js";
 import {badge} from "../ui/badge.js";
 import {attempt} from "../ui/dialog.js";
-import {at, button, field, fill, h, problemBox, section} from "../ui/dom.js";
+import {at, button, field, fill, h, problemBox, reason, section} from "../ui/dom.js";
 import {bytes, count} from "../ui/format.js";
 import {planView} from "./plan.js";
 
@@ -77,7 +77,7 @@ export default function apply({main, query, signal}) {
 			const answer = await send("POST", "/wait", {workloads, timeout_ms: round < 10 ? 700 : 10_000});
 			/** @type {InstanceView[]} */
 			const instances = answer.instances;
-			fill(list, instances.slice(0, 50).map(i => h("li", badge(i.state), ` ${i.workload} on ${i.node ?? "no node"} `, h("span.muted", i.reason))), instances.length > 50 && h("li", `and ${instances.length - 50} more`));
+			fill(list, instances.slice(0, 50).map(i => h("li", badge(i.state), ` ${i.workload} on ${i.node ?? "no node"} `, h("span.muted", reason(i.reason)))), instances.length > 50 && h("li", `and ${instances.length - 50} more`));
 			settled = answer.settled;
 			if (settled) fill(state, h("b", answer.ok ? "Everything runs as wanted." : "Some of it does not run, for the reason that it says."));
 			if (settled) fill(says, state.textContent);

@@ -2,7 +2,7 @@
 
 import {command, may} from "../api.js";
 import {badge} from "../ui/badge.js";
-import {at, button, h} from "../ui/dom.js";
+import {at, button, h, reason} from "../ui/dom.js";
 import {ask, attempt} from "../ui/dialog.js";
 import {ago} from "../ui/format.js";
 import {table} from "../ui/table.js";
@@ -16,13 +16,13 @@ export function instanceTable(label = "", first, onlogs) {
 		first === "node" ? ["node", "Node", "6 1", 0, i => i.node ?? ((i.count ?? 1) > 1 ? `${i.count} wait` : "waits"), true]
 			: ["workload", "Workload", "6 1", 0, i => i.workload, true],
 		["state", "State", "7.5", 0, i => badge(i.state, i.reason), i => i.state],
-		["version", "Version", "6 1", 36, i => (i.up_to_date ? i.version : `${i.version} (old)`), true],
+		["version", "Version", "6 1", 36, i => (i.up_to_date || !i.node ? i.version : `${i.version} (old)`), true],
 		["restarts", "Restarts", "5", 48, i => i.restarts, true, true],
 		["since", "Since", "5", 44, i => ago(i.since_ms), i => -i.since_ms],
 		["runtime", "Runtime", "5", 62, i => i.runtime, true],
-		["reason", "Reason", "8 2", 58, i => i.reason || i.last_error || i.warnings.join("; "), true],
+		["reason", "Reason", "8 2", 58, i => reason(i.reason || i.last_error || i.warnings.join("; ")), i => i.reason],
 		["do", "Actions", "11.6", 32, i => h("span.row-actions", actions(i))],
-		["more", "", "2.4", -32, i => button("⋯", () => ask(`${i.workload} on ${i.node ?? "no node"}`, [h("p", i.reason || i.state), h("div.actions", actions(i))], null), {"aria-label": `More of ${i.workload} on ${i.node}`})],
+		["more", "", "2.4", -32, i => button("⋯", () => ask(`${i.workload} on ${i.node ?? "no node"}`, [h("p", reason(i.reason || i.state)), h("div.actions", actions(i))], null), {"aria-label": `More of ${i.workload} on ${i.node}`})],
 	];
 
 	/** @param {InstanceView} i */
@@ -39,5 +39,5 @@ export function instanceTable(label = "", first, onlogs) {
 		return i.node ? [onlogs && act("Logs", () => onlogs(i)), may("operator") && [!stopped && order("Restart", "restart"), stopped ? order("Start", "start") : order("Stop", "stop")]] : "";
 	}
 
-	return table({label, columns, key: i => `${i.workload}@${i.node ?? ""}`, href: i => (first === "node" ? at("nodes", i.node) : at("workloads", i.workload)), none: first === "node" ? "No instance: it is stopped, or no node can take it (Why there)." : "Nothing is placed here."});
+	return table({label, columns, key: i => `${i.workload}@${i.node ?? ""}`, href: i => (first === "node" ? (i.node ? at("nodes", i.node) : `${at("workloads", i.workload)}?part=why`) : at("workloads", i.workload)), none: first === "node" ? "No instance: it is stopped, or no node can take it (Why there)." : "Nothing is placed here."});
 }

@@ -62,9 +62,9 @@ export default function nodePage({main, name, signal}) {
 				d.blocked.map(w => h("p", h("b", w.workload), ` stays: ${w.reason}`))),
 			facts([
 				["Hardware", f && `${f.arch}, ${count(f.cpus, "core")}, ${bytes(f.memory_total)} memory, ${bytes(f.disk_total)} disk`],
-				["System", f && `${f.os}, Linux ${f.kernel}`],
+				["System", f && `${f.os}, Linux ${f.kernel}${b ? `; machine up ${span(b.uptime_s * 1000)}` : ""}`],
 				["Addresses", f?.addresses?.join(", ")],
-				["Agent", f && `fleetctl ${f.agent_version}${b ? `, up ${span(b.uptime_s * 1000)}` : ""}`],
+				["Agent", f && `fleetctl ${f.agent_version}`],
 				["Runtimes", n.engines.map(e => `${e.runtime} ${e.version}${e.healthy ? "" : " (does not answer)"}`).join(", ") || (f?.capabilities?.process ? "native processes" : "none")],
 				["Last heartbeat", b && [ago(b.heard_ms), ` ago: CPU ${percent(b.cpu)}, memory ${percent(b.memory)}, disk ${percent(b.disk)}, load ${b.load}`]],
 				["Assignment", `generation ${n.generation}${n.observed_generation < n.generation ? `, the node has ${n.observed_generation}` : ", in effect"}`],
@@ -117,7 +117,7 @@ export default function nodePage({main, name, signal}) {
 		attempt(send("PATCH", `${place}/labels`, {labels: change}), "Labels saved");
 	}
 
-	fill(main, crumbs("nodes", "Fleet"), head, ownAlerts(signal, path`node=${name}`), about,
+	fill(main, crumbs("nodes", "Fleet"), head, ownAlerts(signal, "node", name), about,
 		section("Last hour", h("div.bar", h("span.muted", "Drag over a chart to zoom in."), whole), drawn.element),
 		section("Instances", grid), logs, nodeConfig(name, signal), section("Events", eventList(signal, mine, 12)));
 }

@@ -2,6 +2,7 @@
 
 import {may, path, send} from "../api.js";
 import {watch} from "../data.js";
+import {styled} from "../ui/ansi.js";
 import {badge, toneOf} from "../ui/badge.js";
 import {ask, attempt} from "../ui/dialog.js";
 import {button, crumbs, facts, fill, h, nodeLink, refill, section, workloadLink} from "../ui/dom.js";
@@ -12,6 +13,8 @@ import {eventList} from "./events.js";
 const STATES = ["healthy", "changing", "failed", "returning", "returned", "unchanged", "waiting"];
 /** Nodes that were told within so long of each other changed together. */
 const TOGETHER_MS = 1500;
+/** An event is written down a moment before or after what it tells of. */
+const NEAR_MS = 500;
 /** Batches, and nodes of one, that are shown. */
 const BATCHES = 60;
 const CHIPS = 200;
@@ -34,6 +37,10 @@ export default function rolloutPage({main, name, signal}) {
 	const body = h("div");
 	/** @param {FleetEvent} e */
 	const mine = e => e.workload === name;
+	const events = h("div");
+	let shown = "";
+	let life = new AbortController();
+	signal.addEventListener("abort", () => life.abort());
 	watch(signal, `${place}/rollout`, show, {wants: mine, every: 3000});
 
 	/** @param {string} [sure] asked first */
@@ -47,6 +54,14 @@ export default function rolloutPage({main, name, signal}) {
 		const {rollout: o} = r;
 		const {verdict: v} = o;
 		const back = o.phase === "rolling_back";
+		const time = `${o.started_ms} ${o.ended_ms}`;
+		if (time !== shown) {
+			shown = time;
+			life.abort();
+			life = new AbortController();
+			// What its workload did before and afterwards is no part of it.
+			fill(events, eventList(life.signal, e => mine(e) && e.at >= o.started_ms - NEAR_MS && e.at <= (o.ended_ms ?? Infinity) + NEAR_MS, 30));
+		}
 		refill(head, h("div.title", h("h1", "Rollout of ", workloadLink(name)), badge(o.paused && r.active ? "paused" : o.phase)), may("operator") && r.active && h("div.actions",
 			o.phase === "awaiting_promotion" && order("rollout/promote", "Promote", "The other nodes follow", "primary"),
 			!back && (o.paused ? order("rollout/resume", "Resume", "The rollout goes on", "primary") : order("rollout/pause", "Pause", "No further node changes", "")),
@@ -54,9 +69,9 @@ export default function rolloutPage({main, name, signal}) {
 			order("rollout/abort", "Abort", "The rollout has ended", "danger", "It ends here, and every node stays as it is: some on the old version, some on the new one.")));
 		refill(body,
 			v && h("div.problem", h("h2", "Why it failed"), h("p", nodeLink(v.node), v.node && ": ", v.reason, h("span.muted", ` (${v.check}, `, ago(v.at_ms), " ago)")),
-				(v.last_output?.length ?? 0) > 0 && h("pre.code", {tabindex: 0, "aria-label": "The last lines of its output"}, v.last_output?.join("\n"))),
+				(v.last_output?.length ?? 0) > 0 && h("pre.code", {tabindex: 0, "aria-label": "The last lines of its output"}, v.last_output?.map(line => [styled(line), "\n"]))),
 			o.reason && h("p.note", o.reason),
-			r.active && o.windows?.changes === false && h("p.note", "No maintenance window is open: nodes wait.", o.windows.next_ms && [" The next one opens ", ago(o.windows.next_ms), "."]),
+			r.active && !back && o.windows?.changes === false && h("p.note", "No maintenance window is open: nodes wait.", o.windows.next_ms && [" The next one opens ", ago(o.windows.next_ms), "."]),
 			h("div.big-progress", progress(r), STATES.filter(s => r[s]).map(s => h("p", badge(s), " ", r[s]))),
 			facts([
 				["Version", `${r.from_version} → ${r.version} (revision ${o.from} → ${o.to})`],
@@ -66,7 +81,7 @@ export default function rolloutPage({main, name, signal}) {
 			batches(r));
 	}
 
-	fill(main, crumbs("rollouts", "Rollouts"), head, body, section("Events", eventList(signal, mine, 30)));
+	fill(main, crumbs("rollouts", "Rollouts"), head, body, section("Events", events));
 }
 
 /** @param {RolloutView} r */

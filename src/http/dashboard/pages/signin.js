@@ -17,7 +17,7 @@ export function signIn(main, done, why) {
 			done(session);
 		} catch (problem) {
 			const refused = problem instanceof Problem && [401, 403].includes(problem.status);
-			fill(error, refused ? "This token is not known, has expired, or was revoked." : String(problem));
+			fill(error, refused ? "This token is not known, has expired, or was revoked." : problem instanceof Error ? problem.message : "");
 			error.hidden = enter.disabled = false;
 			token.select();
 		}

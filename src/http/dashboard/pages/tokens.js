@@ -3,7 +3,7 @@
 import {path, send} from "../api.js";
 import {badge} from "../ui/badge.js";
 import {ask, attempt, copyButton} from "../ui/dialog.js";
-import {button, field, h, select} from "../ui/dom.js";
+import {button, field, grid, h, refill, select} from "../ui/dom.js";
 import {ago} from "../ui/format.js";
 import {qrImage} from "../ui/qr.js";
 import {listPage} from "./list.js";
@@ -15,8 +15,11 @@ const COLUMNS = [
 	["role", "Role", "6", 34, t => t.role ?? "–", true],
 	["state", "State", "6.5", 28, t => badge(t.valid ? "valid" : "expired"), t => (t.valid ? 0 : 1)],
 	["ends", "Ends", "6", 40, t => (t.expires_ms ? ago(t.expires_ms) : "never"), t => t.expires_ms || Infinity],
+	["id", "Id", "10 1", 52, t => h("code", t.id), t => t.id],
 	["do", "Actions", "5.2", 0, t => t.valid && button("Revoke", () => revoke(t), {class: "danger", "aria-label": `Revoke ${t.name || t.id}`})],
 ];
+/** On a small screen, where a table has no room for it all. */
+const stack = h("div.small.part");
 
 /** @param {TokenView} t */
 async function revoke(t) {
@@ -42,6 +45,9 @@ async function make(kind) {
 
 /** @param {Visit} visit */
 export default visit => listPage(visit, {
-	label: "Tokens", columns: COLUMNS, sort: "name", key: t => t.id, above: h("div.actions", button("Join a machine…", () => make("join"), "primary"), button("New API token…", () => make("api"))),
-	load: "/tokens", wants: e => e.event.includes("token"), every: 3000,
+	label: "Tokens", columns: COLUMNS, sort: "name", key: t => t.id, above: [h("div.actions", button("Join a machine…", () => make("join"), "primary"), button("New API token…", () => make("api"))), stack],
+	load: "/tokens", rows: all => {
+		refill(stack, grid(COLUMNS.map(c => c[1]), all.map((/** @type {TokenView} */ t) => COLUMNS.map(c => c[4](t)))));
+		return all;
+	}, wants: e => e.event.includes("token"), every: 3000,
 });

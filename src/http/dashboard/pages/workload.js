@@ -38,7 +38,13 @@ export default function workloadPage(visit) {
 	const about = h("div");
 	/** @param {FleetEvent} e */
 	const mine = e => e.workload === name;
-	watch(signal, place, show, {wants: mine});
+	/** @type {InstanceView[]} */
+	let own = [];
+	watch(signal, async () => {
+		const w = await get(place);
+		own = w.running < w.wanted ? (await get("/instances")).filter((/** @type {InstanceView} */ i) => i.workload === name) : [];
+		return w;
+	}, show, {wants: mine});
 	const parts = tabs(visit, [
 		["instances", "Instances", (into, alive) => {
 			const table = instanceTable(`Instances of ${name}`, "node", i => parts.open("logs", i.node ?? ""));
@@ -60,7 +66,8 @@ export default function workloadPage(visit) {
 	/** @param {WorkloadView} w */
 	function show(w) {
 		const post = (text = "", verb = "", done = "") => button(text, () => attempt(send("POST", `${place}/${verb}`), done));
-		refill(head, h("div.title", h("h1", name), badge(workloadState(w)), h("span.muted", `${w.running} of ${count(w.wanted, "instance")} ${mode(w.spec) ? "as wanted" : "running"}`)), may("operator") && h("div.actions",
+		const ill = own.filter(i => i.state === "unhealthy").length;
+		refill(head, h("div.title", h("h1", name), badge(workloadState(w, own)), h("span.muted", `${w.running} of ${count(w.wanted, "instance")} ${ill ? `well, ${ill} unhealthy` : mode(w.spec) ? "as wanted" : "running"}`)), may("operator") && h("div.actions",
 			w.desired === "running" ? button("Stop", () => stop(w.running)) : post("Start", "start", `${name} is started`),
 			post("Restart", "restart", `${name} is restarted`),
 			typeof w.spec.placement?.mode === "object" && button("Scale…", () => scale(w)),
@@ -74,7 +81,7 @@ export default function workloadPage(visit) {
 				["Type", `${spec.type}${mode(spec) && `, ${mode(spec)}`}`],
 				["Placement", placement(spec)],
 				["Depends on", Object.entries(spec.depends_on ?? {}).map(([n, c]) => `${n} (${c})`).join(", ")],
-				["Applied", ago(w.applied_ms)],
+				["Applied", [ago(w.applied_ms), " ago"]],
 			]));
 	}
 
@@ -114,5 +121,5 @@ export default function workloadPage(visit) {
 		})), code);
 	}
 
-	fill(main, crumbs("workloads", "Workloads"), head, ownAlerts(signal, path`workload=${name}`), about, section("Details", parts.element));
+	fill(main, crumbs("workloads", "Workloads"), head, ownAlerts(signal, "workload", name), about, section("Details", parts.element));
 }

@@ -30,12 +30,13 @@ export function nodeState(node) {
 	return node.drain && !node.drain.done_ms ? "draining" : node.cordoned ? "cordoned" : "online";
 }
 
-/** @param {WorkloadView} w */
-export function workloadState(w) {
+/** @param {WorkloadView} w @param {InstanceView[]} [instances] of any workloads: what runs and is ill is not "not running" */
+export function workloadState(w, instances) {
 	if (w.desired === "stopped") return "stopped";
 	if (w.rollout && /^(canary|rolling|awaiting)/.test(w.rollout.phase)) return w.rollout.paused ? "paused" : w.rollout.phase;
 	if (w.missing > 0) return "pending";
 	const {mode = "forever"} = w.spec;
+	if (w.running < w.wanted && instances?.some(i => i.workload === w.name && i.state === "unhealthy")) return "unhealthy";
 	if (w.running < w.wanted) return w.running ? "partly_running" : "not_running";
 	return mode === "forever" ? "running" : "schedule" in mode ? "scheduled" : "as_wanted";
 }

@@ -117,6 +117,9 @@ export const nodeLink = (name, text) => name && h("a", {href: at("nodes", name)}
 /** @param {string | null | undefined} name @param {Child} [text] */
 export const workloadLink = (name, text) => name && h("a", {href: at("workloads", name)}, text ?? name);
 
+/** A reason, in which the way to further ones is a link. */
+export const reason = (text = "") => text.split(/`fleetctl workload why (\S+)`/).map((part, i) => (i % 2 ? h("a", {href: `${at("workloads", part)}?part=why`}, "Why there") : part));
+
 /** @param {unknown} error @param {(problem: ManifestProblem) => void} [jump] */
 export function problemBox(error, jump) {
 	/** @type {ManifestProblem[]} */

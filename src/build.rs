@@ -1,7 +1,7 @@
 //! Puts the dashboard's files where the binary takes them from, without the comments and the
 //! indentation: those are for who works on the files, and `--dashboard-dir` serves them as they are.
 
-#[path = "src/http/strip.rs"]
+#[path = "http/strip.rs"]
 mod strip;
 
 use std::{env, error::Error, fs, path::Path};
@@ -9,7 +9,7 @@ use std::{env, error::Error, fs, path::Path};
 const FROM: &str = "src/http/dashboard";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src/build.rs");
     println!("cargo:rerun-if-changed=src/http/strip.rs");
     println!("cargo:rerun-if-changed={FROM}");
     let to = Path::new(&env::var("OUT_DIR")?).join("dashboard");
