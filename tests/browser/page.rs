@@ -3,6 +3,7 @@
 use super::chrome::Chrome;
 use crate::e2e::harness::{Fleet, wait_for};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Finds what can be clicked or filled in by the name that a person reads, in the dialog that is
 /// open, else on the page: `find(kinds, name)`.
@@ -22,6 +23,9 @@ const find = (kinds, name) => {
 
 const BUTTONS: &str = "button, a, summary, [role=tab], label:has(> input[type=checkbox])";
 const FIELDS: &str = "input, textarea, select";
+
+/// Numbers of clicks.
+static CLICKS: AtomicU64 = AtomicU64::new(1);
 
 /// A page of the dashboard in a browser of its own.
 #[derive(Debug)]
@@ -137,20 +141,27 @@ impl Page {
     #[track_caller]
     pub fn click(&self, name: &str) {
         let script = format!(
-            "{FIND} const e = find(arguments[0], arguments[1]);\
+            "window.__hits ??= {{}}; if (window.__hits[arguments[2]]) return true;\
+             {FIND} const e = find(arguments[0], arguments[1]);\
              if (!e || e.disabled) return null;\
              e.scrollIntoView({{block: 'center', behavior: 'instant'}});\
              const b = e.getBoundingClientRect(), x = b.x + b.width / 2, y = b.y + b.height / 2;\
              const hit = document.elementFromPoint(x, y);\
              if (!hit || !(e.contains(hit) || hit.contains(e))) return null;\
-             window.__hit = false;\
-             const took = event => {{ window.__hit ||= event.composedPath().includes(e); }};\
+             const took = event => {{ window.__hits[arguments[2]] ||= event.composedPath().includes(e); }};\
              addEventListener('click', took, {{capture: true, once: true}});\
              return [x, y]"
         );
+        // Of this click alone: the page may be slow to say that it has taken it, and what it opens then
+        // may cover what was clicked.
+        let id = json!(CLICKS.fetch_add(1, Ordering::Relaxed));
+        let given = [json!(BUTTONS), json!(name), id.clone()];
         // What is live moves: a click that has met something else is tried again.
         wait_for(&format!("a click on {name:?}"), || {
-            let at = self.run(&script, &[json!(BUTTONS), json!(name)]);
+            let at = self.run(&script, &given);
+            if at == true {
+                return Some(());
+            }
             if at.is_null() {
                 return None;
             }
@@ -160,7 +171,8 @@ impl Page {
                 self.chrome.cdp("Input.dispatchMouseEvent", event);
             }
             // A click that has loaded the page anew has left nothing.
-            (self.run("return window.__hit ?? true", &[]) == true).then_some(())
+            let hit = "return window.__hits ? !!window.__hits[arguments[0]] : true";
+            (self.run(hit, std::slice::from_ref(&id)) == true).then_some(())
         });
     }
 
