@@ -29,22 +29,6 @@ macro_rules! counters {
             pub queued_bytes: u64,
         }
 
-        impl Counters {
-            /// Every count by its name.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [
-                    $((stringify!($name), self.$name),)*
-                    ("connections", self.connections),
-                    ("sessions", self.sessions),
-                    ("subscriptions", self.subscriptions),
-                    ("retained", self.retained),
-                    ("retained_bytes", self.retained_bytes),
-                    ("queued_bytes", self.queued_bytes),
-                ]
-                .into_iter()
-            }
-        }
-
         impl Meter {
             /// Reads every count; the values of the moment (connections, sessions, …) are zero
             /// until whoever knows them fills them in.
