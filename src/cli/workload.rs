@@ -140,6 +140,7 @@ fn what(run: &Run) -> String {
         Run::Container { image, .. } => image.clone(),
         Run::Process { command, .. } => command.join(" "),
         Run::Python { callable, .. } => format!("python {callable}"),
+        Run::Agent { .. } => "the agent itself".into(),
     }
 }
 

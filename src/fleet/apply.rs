@@ -160,6 +160,10 @@ impl Fleet {
                 comment,
             } => self.silence(alert, *until_ms, comment, entry.by.as_ref(), at)?,
             Change::AlertUnsilenced { alert } => self.unsilence(alert, at)?,
+            Change::ArtifactAdded { artifact } => {
+                self.add_artifact(artifact, entry.by.as_ref(), at)?
+            }
+            Change::ArtifactRemoved { id } => self.remove_artifact(id)?,
         };
         effects.extend(self.look_after(&entry.change, at));
         effects.extend(self.advance_misplaced(at));

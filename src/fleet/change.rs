@@ -5,7 +5,7 @@ use crate::{
     contract::Seq,
     identity::Role,
     model::{
-        CommandOutcome, CommandSpec, Desired, EngineFact, Name, NodeConfig, NodeFacts,
+        Artifact, CommandOutcome, CommandSpec, Desired, EngineFact, Name, NodeConfig, NodeFacts,
         ObservedInstance, Presence as NodePresence, TraceContext, UnixMs, Workload, shown,
     },
 };
@@ -171,6 +171,10 @@ pub enum Change {
     },
     /// Somebody wants to be told again.
     AlertUnsilenced { alert: String },
+    /// An image or a binary was pushed, and all its blobs are there.
+    ArtifactAdded { artifact: Artifact },
+    /// It is not kept any more.
+    ArtifactRemoved { id: String },
 }
 
 /// What a token is for.
@@ -380,6 +384,8 @@ impl Change {
             Change::AlertUnsilenced { alert } => {
                 format!("took the silence of {} back", shown(alert))
             }
+            Change::ArtifactAdded { artifact } => format!("pushed {}", shown(&artifact.id())),
+            Change::ArtifactRemoved { id } => format!("took {} away", shown(id)),
         }
     }
 }

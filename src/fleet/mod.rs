@@ -27,6 +27,7 @@
 mod access;
 mod advance;
 mod apply;
+mod artifact;
 mod assign;
 mod audit;
 mod change;
@@ -118,6 +119,9 @@ pub struct Fleet {
     /// What people do not want to be told, by what that is about.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     silences: BTreeMap<String, crate::alert::Silence>,
+    /// What is kept for the nodes, by its id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    artifacts: BTreeMap<String, crate::model::ArtifactRecord>,
     /// What placement derives from all of this; neither stored nor compared.
     #[serde(skip)]
     index: Index,

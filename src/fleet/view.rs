@@ -359,6 +359,7 @@ fn pending_instance(name: &Name, w: &WorkloadRecord) -> InstanceView {
         state: InstanceState::Pending,
         runtime: match &w.spec.run {
             Run::Process { .. } | Run::Python { .. } => "process".into(),
+            Run::Agent { .. } => "agent".into(),
             Run::Container { engine, .. } => engine.map(|e| e.to_string()).unwrap_or_default(),
         },
         version: w.spec.version.clone(),

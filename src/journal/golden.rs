@@ -13,10 +13,11 @@ use crate::{
     },
     identity::Role,
     model::{
-        Budget, CommandKind, CommandOutcome, CommandSpec, Desired, EngineFact, InstanceState,
-        LogShipping, Metric, MetricConfig, Name, NodeConfig, NodeFacts, ObservedInstance,
-        Placement, PlacementMode, Preference, Presence, Resources, Restart, Run, RuntimeKind,
-        Share, Strategy, Update, Window, Workload, WorkloadType,
+        AGENT_WORKLOAD, Artifact, Binary, Budget, CommandKind, CommandOutcome, CommandSpec,
+        Desired, Digest, EngineFact, Image, InstanceState, LogShipping, Metric, MetricConfig, Name,
+        NodeConfig, NodeFacts, ObservedInstance, Placement, PlacementMode, Preference, Presence,
+        Resources, Restart, Run, RuntimeKind, Share, Strategy, Update, Window, Workload,
+        WorkloadType,
     },
 };
 use std::{collections::BTreeMap, path::PathBuf};
@@ -337,6 +338,46 @@ fn of_alerts() -> Vec<Change> {
     ]
 }
 
+/// The changes that came with artifacts.
+fn of_artifacts() -> Vec<Change> {
+    let digest = Digest::of(b"fleetctl");
+    let image = Image {
+        reference: "docker.io/library/app:1.2".into(),
+        manifest: digest,
+        media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+        blobs: [(digest, 8)].into(),
+        platforms: vec!["linux/arm64".into()],
+    };
+    let binary = Binary {
+        sha256: digest,
+        size: 8,
+    };
+    let mut agent = workload();
+    agent.name = name(AGENT_WORKLOAD);
+    agent.run = Run::Agent {
+        binaries: [("aarch64".to_owned(), binary.clone())].into(),
+    };
+    vec![
+        Change::ArtifactAdded {
+            artifact: Artifact::Binary {
+                version: "0.3.0".into(),
+                arch: "aarch64".into(),
+                binary,
+            },
+        },
+        Change::ArtifactAdded {
+            artifact: Artifact::Image(image),
+        },
+        Change::ArtifactRemoved {
+            id: "fleetctl/0.3.0/aarch64".into(),
+        },
+        Change::WorkloadsApplied {
+            workloads: vec![agent],
+            removed: Vec::new(),
+        },
+    ]
+}
+
 /// What the lines of the file mean: every second one was made by a person.
 fn entries() -> Vec<Entry> {
     let actor = Actor {
@@ -349,7 +390,8 @@ fn entries() -> Vec<Entry> {
         .into_iter()
         .chain(of_the_rest())
         .chain(of_decisions())
-        .chain(of_alerts());
+        .chain(of_alerts())
+        .chain(of_artifacts());
     let entry = |(n, change): (u64, Change)| Entry {
         at_ms: 1_767_225_600_000 + n,
         by: (n % 2 == 1).then(|| actor.clone()),
@@ -391,6 +433,8 @@ fn word(change: &Change) -> &'static str {
         Change::CommandFinished { .. } => "command_finished",
         Change::AlertSilenced { .. } => "alert_silenced",
         Change::AlertUnsilenced { .. } => "alert_unsilenced",
+        Change::ArtifactAdded { .. } => "artifact_added",
+        Change::ArtifactRemoved { .. } => "artifact_removed",
     }
 }
 
@@ -431,7 +475,7 @@ fn there_is_a_stored_entry_of_every_change() {
     let words: std::collections::BTreeSet<&str> =
         entries().iter().map(|e| word(&e.change)).collect();
     // As many as `word` knows.
-    assert_eq!(words.len(), 29);
+    assert_eq!(words.len(), 31);
 }
 
 #[test]

@@ -31,6 +31,8 @@ const MIGRATIONS: &[&str] = &[
     "-- 0.2",
     // What was written before is chained as it is found.
     trail::SCHEMA,
+    // Entries of artifacts and of the agent itself, which an older release is to call newer.
+    "-- 0.3",
 ];
 /// The schema whose trail is chained.
 const CHAINED: i64 = 3;

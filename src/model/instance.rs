@@ -17,6 +17,8 @@ pub enum RuntimeKind {
     Podman,
     /// A native process.
     Process,
+    /// The agent itself: it puts another release of itself in its place.
+    Agent,
 }
 
 impl RuntimeKind {
@@ -26,6 +28,7 @@ impl RuntimeKind {
             RuntimeKind::Docker => "docker",
             RuntimeKind::Podman => "podman",
             RuntimeKind::Process => "process",
+            RuntimeKind::Agent => "agent",
         }
     }
 }

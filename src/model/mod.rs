@@ -5,11 +5,13 @@
 //! [`ObservedInstance`] is what became of one workload on one node. Everything that travels,
 //! is stored, or is decided upon is made of these; they know no I/O.
 
+mod artifact;
 mod assignment;
 mod command;
 mod config;
 mod cron;
 mod decimal;
+mod digest;
 mod exec;
 mod extra;
 mod health;
@@ -27,10 +29,12 @@ mod update;
 mod version;
 mod workload;
 
+pub use artifact::{Artifact, ArtifactRecord, Binary, Image};
 pub use assignment::{AssignedInstance, Assignment, Desired};
 pub use command::{CommandKind, CommandOutcome, CommandSpec, LogQuery};
 pub use config::{LogShipping, Metric, MetricConfig, NodeConfig};
 pub use cron::{CLOCK_SET_MS, Cron, CronError};
+pub use digest::{Digest, Hasher, NotADigest};
 pub use exec::{ExecInput, ExecSpec, TerminalSize};
 pub use extra::{DependsOn, FileSpec, Hook, LogLimits, Signal, Tmpfs};
 pub use health::{Health, HealthCheck, HealthStatus, OnUnhealthy};
@@ -49,8 +53,9 @@ pub use update::{
 };
 pub use version::{MAX_VERSION, version_flaw};
 pub use workload::{
-    ContainerNetwork, ContainerOptions, DEFAULT_MIN_HEALTHY_TIME_MS, Device, Mount, MountSource,
-    Port, Protocol, PullPolicy, Resources, Restart, RestartPolicy, Run, Workload, WorkloadType,
+    AGENT_WORKLOAD, CAN_UPGRADE, ContainerNetwork, ContainerOptions, DEFAULT_MIN_HEALTHY_TIME_MS,
+    Device, Mount, MountSource, Port, Protocol, PullPolicy, Resources, Restart, RestartPolicy, Run,
+    Workload, WorkloadType,
 };
 
 /// Wall-clock time, Unix milliseconds. Never the base of a decision on a node.

@@ -37,7 +37,7 @@ impl fmt::Display for Presence {
 
 /// What this release's agents know of workloads ([`super::Workload::needs_features`]) and of
 /// settings ([`super::NodeConfig::for_features`]).
-pub const FEATURES: u32 = 4;
+pub const FEATURES: u32 = 5;
 
 /// What a node is: everything an agent finds out about its machine that rarely changes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -1,11 +1,17 @@
 //! What must run, as the user wrote it, checked and with its defaults filled in.
 
 use super::{
-    DependsOn, FileSpec, Health, Hook, LogLimits, Name, Placement, RunMode, Signal, Tmpfs, Update,
+    Binary, DependsOn, FileSpec, Health, Hook, LogLimits, Name, Placement, RunMode, Signal, Tmpfs,
+    Update,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 use utoipa::ToSchema;
+
+/// The one workload that is the agent itself ([`Run::Agent`]); nothing else has this name.
+pub const AGENT_WORKLOAD: &str = "fleetctl-agent";
+/// What an agent can do that puts another release of itself in its place: a capability.
+pub const CAN_UPGRADE: &str = "self-upgrade";
 
 /// A spec with a name and a version. [`crate::manifest`] makes it from what users write.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -180,7 +186,11 @@ impl Workload {
             || limits.open_files.is_some()
             || limits.oom_score.is_some()
             || self.run.is_newer();
-        if newer { 2 } else { 1 }
+        match &self.run {
+            Run::Agent { .. } => 5,
+            _ if newer => 2,
+            _ => 1,
+        }
     }
 
     /// Milliseconds that an instance without a check must have been up to count as healthy.
@@ -260,6 +270,13 @@ pub enum Run {
         /// Working directory; the instance's own directory when not given.
         #[serde(default)]
         working_dir: Option<String>,
+    },
+    /// The agent itself, as a release of fleetctl. Only [`AGENT_WORKLOAD`] is one.
+    Agent {
+        /// The program for each architecture, as in [`super::NodeFacts::arch`]. None: the one that
+        /// was installed on the board.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        binaries: BTreeMap<String, Binary>,
     },
     /// A Python callable in a process of its own, called with `params` as keyword arguments.
     Python {
@@ -359,10 +376,19 @@ impl Run {
     /// It has something that the first release did not know.
     fn is_newer(&self) -> bool {
         match self {
-            Run::Python { .. } => true,
+            Run::Python { .. } | Run::Agent { .. } => true,
             Run::Process { .. } => false,
             Run::Container { options, .. } => !options.is_default(),
         }
+    }
+
+    /// The programs of an agent, by architecture; of everything else none.
+    pub fn binaries(&self) -> impl Iterator<Item = (&String, &Binary)> {
+        let binaries = match self {
+            Run::Agent { binaries } => Some(binaries),
+            _ => None,
+        };
+        binaries.into_iter().flatten()
     }
 
     /// A container, not a process.

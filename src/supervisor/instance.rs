@@ -432,6 +432,7 @@ pub(super) fn runtime_for(
 ) -> Option<RuntimeKind> {
     match &workload.run {
         Run::Process { .. } | Run::Python { .. } => Some(RuntimeKind::Process),
+        Run::Agent { .. } => Some(RuntimeKind::Agent),
         Run::Container {
             engine: Some(kind), ..
         } => Some(*kind),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     alert::{Matcher, Silence},
-    model::{Name, NodeConfig, UnixMs, Workload},
+    model::{Artifact, Name, NodeConfig, UnixMs, Workload},
     support::utc,
 };
 use serde_json::Value;
@@ -187,6 +187,17 @@ impl Fleet {
                     text.field("until", time(before.until_ms), None::<String>);
                     text.field("comment", &before.comment, None::<String>);
                 }
+            }
+            Change::ArtifactAdded { artifact } => {
+                let id = artifact.id();
+                let before = self.artifacts().get(&id).map(|r| &r.artifact);
+                text.section(id);
+                text.field("", before, Some(artifact));
+            }
+            Change::ArtifactRemoved { id } => {
+                text.section(id.clone());
+                let before = self.artifacts().get(id).map(|r| &r.artifact);
+                text.field("", before, None::<&Artifact>);
             }
             // What nobody orders: the audit trail has none of it.
             Change::NodeDescribed { .. }

@@ -6,8 +6,8 @@ use crate::{
     fleet::{Change, Entry, Fleet, FleetConfig, PlannedMove, Reserved, RolloutOrder, TokenGrant},
     identity::{Role, sha256_hex},
     model::{
-        CommandKind, CommandSpec, Desired, FileSpec, Metric, MetricConfig, Name, NodeConfig,
-        PlacementMode, Presence, Run, Workload,
+        Artifact, Binary, CommandKind, CommandSpec, Desired, Digest, FileSpec, Metric,
+        MetricConfig, Name, NodeConfig, PlacementMode, Presence, Run, Workload,
     },
 };
 use proptest::prelude::*;
@@ -260,6 +260,29 @@ fn each_kind_of_change_says_what_it_changes() {
                 alert: "disk.pi-1".into(),
             },
             "silence of disk.pi-1\n- comment = \"known\"\n- until = \"2004-11-03 19:53:47 UTC\"\n",
+        ),
+        (
+            Change::ArtifactAdded {
+                artifact: Artifact::Binary {
+                    version: "0.3.0".into(),
+                    arch: "arm".into(),
+                    binary: Binary {
+                        sha256: Digest::of(b"x"),
+                        size: 1,
+                    },
+                },
+            },
+            "fleetctl/0.3.0/arm\n+ binary.arch = \"arm\"\n+ binary.binary.sha256 = \
+             \"sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881\"\n\
+             + binary.binary.size = 1\n+ binary.version = \"0.3.0\"\n",
+        ),
+        (
+            Change::ArtifactRemoved {
+                id: "fleetctl/0.3.0/arm".into(),
+            },
+            "fleetctl/0.3.0/arm\n- binary.arch = \"arm\"\n- binary.binary.sha256 = \
+             \"sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881\"\n\
+             - binary.binary.size = 1\n- binary.version = \"0.3.0\"\n",
         ),
         (
             Change::NodeRevoked { node: node() },

@@ -127,6 +127,11 @@ impl<'a> Candidate<'a> {
     }
 
     /// It is found out or labelled, not merely known.
+    /// Its processor; empty where that was never said.
+    pub(super) fn arch(&self) -> &'a str {
+        self.facts.map_or("", |f| f.arch.as_str())
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.facts.is_some_and(|f| f.capabilities.contains_key(key)) || self.label(key).is_some()
     }

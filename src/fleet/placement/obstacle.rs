@@ -9,7 +9,7 @@ use super::{Candidate, Closed, Wish, amount, cores};
 use crate::{
     contract::MAX_INSTANCES,
     fleet::WorkloadRecord,
-    model::{Name, Port, Presence, Requirement, Run, RuntimeKind},
+    model::{CAN_UPGRADE, Name, Port, Presence, Requirement, Run, RuntimeKind},
 };
 use std::{borrow::Cow, fmt, ops::ControlFlow};
 
@@ -28,6 +28,8 @@ pub(in crate::fleet) enum Obstacle<'a> {
     Unknown(&'a str),
     Unmet(&'a Requirement, Option<Cow<'a, str>>),
     NoProcess,
+    NoUpgrade,
+    NoBinary(&'a str),
     NoEngine(RuntimeKind),
     NoEngineAtAll,
     Without(&'a Name),
@@ -68,6 +70,13 @@ impl fmt::Display for Obstacle<'_> {
             }
             Obstacle::Unmet(r, _) => write!(f, "it does not meet `{r}`"),
             Obstacle::NoProcess => f.write_str("it does not run native processes"),
+            Obstacle::NoUpgrade => {
+                f.write_str("its agent cannot put another release in its own place")
+            }
+            Obstacle::NoBinary(arch) => write!(
+                f,
+                "there is no binary for {arch} of this release: `fleetctl upgrade push` adds one"
+            ),
             Obstacle::NoEngine(kind) => write!(f, "it has no {kind}"),
             Obstacle::NoEngineAtAll => f.write_str("it has neither Docker nor Podman"),
             Obstacle::Without(other) => {
@@ -134,6 +143,8 @@ impl Obstacle<'_> {
             Obstacle::NoProcess | Obstacle::NoEngine(_) | Obstacle::NoEngineAtAll => {
                 "lacks the runtime".into()
             }
+            Obstacle::NoUpgrade => "cannot upgrade itself".into(),
+            Obstacle::NoBinary(arch) => format!("no binary for {arch}"),
             Obstacle::NotListed => "not among `nodes`".into(),
             Obstacle::Instances | Obstacle::Message => "full".into(),
             Obstacle::Undescribed => "has not said what it is".into(),
@@ -241,6 +252,12 @@ fn missing_runtime<'a>(run: &Run, node: &Candidate<'a>) -> Option<Obstacle<'a>> 
         Run::Process { .. } | Run::Python { .. } => {
             (!has(RuntimeKind::Process)).then_some(Obstacle::NoProcess)
         }
+        Run::Agent { binaries } if node.has(CAN_UPGRADE) => {
+            let arch = node.arch();
+            let lacks = !binaries.is_empty() && !binaries.contains_key(arch);
+            lacks.then_some(Obstacle::NoBinary(arch))
+        }
+        Run::Agent { .. } => Some(Obstacle::NoUpgrade),
         Run::Container {
             engine: Some(kind), ..
         } => (!has(*kind)).then_some(Obstacle::NoEngine(*kind)),

@@ -287,6 +287,7 @@ fn instance(
     let runs = |spec: &Workload| match &spec.run {
         Run::Container { engine, .. } => engine.unwrap_or(RuntimeKind::Docker),
         Run::Process { .. } | Run::Python { .. } => RuntimeKind::Process,
+        Run::Agent { .. } => RuntimeKind::Agent,
     };
     // What is not said is as assigned, once it says that it has that assignment in effect.
     let version = said.version.or_else(|| spec.map(|s| s.version.clone()));

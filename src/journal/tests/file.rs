@@ -202,7 +202,7 @@ fn an_older_file_is_chained_as_it_is_found() {
             })
             .unwrap();
         // By this an older fleetctl knows that it is not for it, and says so.
-        assert_eq!(version, 3);
+        assert_eq!(version, 4);
     }
 }
 

@@ -38,6 +38,9 @@ pub(super) fn keys(text: &mut String, run: &Run) {
             optional(text, "user", user.as_deref());
             optional(text, "working_dir", working_dir.as_deref());
         }
+        Run::Agent { .. } => {
+            text.push_str("# The agent itself, which `fleetctl upgrade` changes.\n");
+        }
         Run::Python {
             callable,
             venv,

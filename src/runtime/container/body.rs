@@ -61,8 +61,8 @@ impl<'a> Container<'a> {
                 network: network.as_deref(),
                 options,
             }),
-            Run::Process { .. } | Run::Python { .. } => Err(RuntimeError::Refused(format!(
-                "workload `{}` is a native process, not a container",
+            _ => Err(RuntimeError::Refused(format!(
+                "workload `{}` is not a container",
                 workload.name
             ))),
         }

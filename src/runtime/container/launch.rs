@@ -400,7 +400,7 @@ fn is_worth_saying(warning: &str) -> bool {
 fn policy(launch: &Launch) -> PullPolicy {
     match &launch.workload.run {
         Run::Container { pull, .. } => *pull,
-        Run::Process { .. } | Run::Python { .. } => PullPolicy::Never,
+        _ => PullPolicy::Never,
     }
 }
 

@@ -102,6 +102,12 @@ impl Plan {
                 };
                 (command, user, working_dir, Some(python))
             }
+            Run::Agent { .. } => {
+                return Err(RuntimeError::Refused(format!(
+                    "`{}` is the agent itself, not a process beside it",
+                    workload.name
+                )));
+            }
             Run::Container { .. } => {
                 return Err(RuntimeError::Refused(format!(
                     "`{}` is a container, which the process runtime cannot run; give it a \
