@@ -1,7 +1,7 @@
 # Everything that is done with this repository. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: up down test sim lint bench screenshots release clean help
+.PHONY: up down test sim lint bench screenshots release release-test reproducible clean help
 
 up: ## Build, start a fleet of this machine on 127.0.0.1:7070, run examples/hello.toml; Ctrl-C stops
 	cargo build --release --locked
@@ -24,13 +24,14 @@ lint: ## Formatting, clippy, rustdoc; shellcheck and cargo-deny where they are i
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
-	@if command -v shellcheck >/dev/null; then shellcheck --severity=warning tests/*.sh .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck --severity=warning tests/*.sh tests/release/*.sh packaging/debian/p* .ci/run; \
 	else echo "shellcheck is not installed: scripts are not checked"; fi
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --config .deny.toml check bans licenses sources; \
 	else echo "cargo-deny is not installed: dependencies are not checked"; fi
 
-bench: release ## Measure the static release binary; ARGS="--only NAME" for a part
+bench: ## Measure the static release binary; ARGS="--only NAME" for a part
 	@tests/prepare.sh
+	@tests/release/compile.sh x86_64-unknown-linux-musl target/dist/fleetctl
 	@if [ -z "$(ARGS)" ]; then cargo bench --locked --bench decisions; fi
 	@tests/suite.sh python3 tests/bench.py --binary target/dist/fleetctl --engines .engines $(ARGS)
 
@@ -38,12 +39,19 @@ screenshots: ## Make the pictures of the dashboard in packaging/screenshots anew
 	@tests/prepare.sh
 	@tests/screenshots.sh
 
-release: ## Build the static, stripped binary for x86_64 Linux into target/dist; print its size
-	@tests/release.sh
+release: ## Build binaries, tarballs and packages into target/dist; TARGETS="…" for some of them
+	@TARGETS="$(TARGETS)" tests/release.sh
+
+release-test: ## Test what `make release` made: every binary runs, every package installs
+	@tests/prepare.sh
+	@tests/suite.sh tests/release/test.sh
+
+reproducible: ## Build what `make release` made a second time elsewhere; every byte must be the same
+	@TARGETS="$(TARGETS)" tests/release/reproduce.sh
 
 clean: ## Remove what was built, and stop the tests' engines; .data (the fleet of `make up`) stays
 	cargo clean
 	@if [ -d .engines ]; then tests/engines.sh stop .engines && rm -rf .engines; fi
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

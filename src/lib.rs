@@ -2,18 +2,22 @@
 
 pub mod agent;
 pub mod alert;
+pub mod blobs;
 pub mod broker;
 pub mod check;
 pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod controller;
+pub mod deploy;
 pub mod fleet;
 pub mod gate;
 pub mod http;
 pub mod identity;
+pub(crate) mod image;
 pub mod journal;
 pub mod manifest;
+pub mod mdns;
 pub mod model;
 pub mod mqtt;
 pub mod notify;
@@ -23,6 +27,4 @@ pub mod simulate;
 pub mod supervisor;
 pub mod support;
 pub mod trace;
-
-/// Version of fleetctl.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub mod upgrade;

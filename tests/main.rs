@@ -8,4 +8,5 @@ mod browser;
 mod e2e;
 mod engine;
 mod process;
+mod release;
 mod sim;

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # What the tests need and this machine lacks: installed by root on Debian, else named.
+#
+#   tests/prepare.sh release      only what `make release` builds with
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,8 +14,21 @@ eval "$(sed -n '/^PACKAGES=(/,/)$/p' tests/engines.sh)"
 PACKAGES+=(gcc libc6-dev make python3 iproute2 prometheus)
 # The dashboard is tested in a real browser; its text needs a font.
 PACKAGES+=(chromium chromium-driver fonts-dejavu-core pngquant)
+# Boards of the tests: tests/boards.sh.
+PACKAGES+=(systemd shellcheck systemd-container debootstrap openssh-client openssh-server qemu-user-static)
 # The mail server that alerts are delivered to.
 PACKAGES+=(python3-aiosmtpd)
+
+# What `make release` builds with, and what its binaries for other processors are tried with.
+RELEASE=(gcc libc6-dev make binutils musl-tools python3 python3-venv gcc-arm-linux-gnueabihf libc6-dev-armhf-cross)
+PACKAGES+=("${RELEASE[@]}" qemu-user-static man-db bash-completion)
+# What its packages are checked and tried with.
+PACKAGES+=(lintian docker-compose)
+if [[ ${1:-} == release ]]; then
+    # Elsewhere `make release` names what it lacks by itself.
+    if [[ $EUID -ne 0 || ! -e /etc/debian_version ]]; then exit 0; fi
+    PACKAGES=("${RELEASE[@]}")
+fi
 
 missing=()
 if command -v dpkg-query >/dev/null; then

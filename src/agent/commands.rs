@@ -42,6 +42,7 @@ pub(super) struct Recent {
     /// Tasks that send log lines, by the id of their command.
     streams: BTreeMap<String, AbortHandle>,
     execs: Execs,
+    pub(super) images: super::images::Places,
 }
 
 impl Recent {
@@ -115,6 +116,14 @@ impl Node {
                 self.discover(id);
                 return Reaction::None;
             }
+            CommandKind::Image => {
+                self.image(&id, order);
+                return Reaction::None;
+            }
+            CommandKind::Images => {
+                self.images(&id);
+                return Reaction::None;
+            }
             CommandKind::Restart if order.workload.is_none() => {
                 self.answer(&id, CommandOutcome::done());
                 self.end = Some(AgentEnd::Restart);
@@ -142,7 +151,7 @@ impl Node {
         Reaction::None
     }
 
-    fn bulk(&self) -> Bulk {
+    pub(super) fn bulk(&self) -> Bulk {
         Bulk {
             sender: self.sender.clone(),
             publisher: self.publisher.clone(),

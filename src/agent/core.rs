@@ -14,6 +14,7 @@
 
 use super::{
     AgentError,
+    blobs::NodeBlobs,
     engines::{Engines, Reply},
     simulated::Simulated,
     store::{Memory, Store, Writer},
@@ -22,12 +23,13 @@ use super::{
 use crate::{
     config::AgentConfig,
     model::{Assignment, CommandOutcome, Name, ObservedInstance, RuntimeKind, Unmanaged},
-    runtime::{RuntimeError, RuntimeEvent},
+    runtime::{Runtime, RuntimeError, RuntimeEvent},
     supervisor::{Action, Input, Now, OpOutcome, Supervisor},
     support::clock,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -80,7 +82,7 @@ pub(super) struct Core {
 impl Core {
     /// Loads what is on the disk, and begins to run it as soon as runtimes answer.
     pub(super) fn new(config: &AgentConfig, store: Store, node: Name) -> Result<Core, AgentError> {
-        Core::of(config, store, node, None)
+        Core::of(config, store, node, None, None, None)
     }
 
     /// The same, of a node that may be simulated.
@@ -88,12 +90,17 @@ impl Core {
         config: &AgentConfig,
         store: Store,
         node: Name,
+        blobs: Option<NodeBlobs>,
+        own: Option<Arc<dyn Runtime>>,
         simulated: Option<&Simulated>,
     ) -> Result<Core, AgentError> {
         let (replies_in, replies) = mpsc::channel(256);
-        let mut engines = Engines::new(config, node.clone(), &store, replies_in)?;
+        let mut engines = Engines::new(config, node.clone(), &store, blobs, replies_in)?;
         if let Some(simulated) = simulated {
             engines.simulate(&simulated.runtimes);
+        }
+        if let Some(own) = own {
+            engines.add(own);
         }
         let assignment = store.assignment()?;
         let memory = store.memory(assignment.as_ref())?;

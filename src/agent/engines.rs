@@ -1,6 +1,8 @@
 //! The runtimes of this node, and carrying out what the supervisor decides.
 
 use super::{
+    blobs::NodeBlobs,
+    images::Kept,
     probe,
     store::Store,
     traced::{Noted, Pull},
@@ -12,8 +14,8 @@ use crate::{
         template::of_environment,
     },
     runtime::{
-        CredentialsError, Found, Launch, Progress, RegistryCredentials, Runtime, RuntimeError,
-        RuntimeEvent, docker::Docker, podman::Podman, process::Processes,
+        CredentialsError, Found, KeptImages, Launch, Progress, RegistryCredentials, Runtime,
+        RuntimeError, RuntimeEvent, docker::Docker, podman::Podman, process::Processes,
     },
     supervisor::{Action, Moment, OpOutcome, OperationId},
 };
@@ -70,6 +72,8 @@ pub(super) struct Engines {
     /// Where container runtimes place files.
     place: PathBuf,
     replies: mpsc::Sender<Reply>,
+    /// Where what the controller keeps is fetched; `None` without a fleet.
+    blobs: Option<NodeBlobs>,
     /// Engines that did not answer and will be asked again.
     retrying: BTreeSet<RuntimeKind>,
     /// Operations under way that may be given up: at most one per instance.
@@ -84,6 +88,7 @@ impl Engines {
         config: &AgentConfig,
         node: Name,
         store: &Store,
+        blobs: Option<NodeBlobs>,
         replies: mpsc::Sender<Reply>,
     ) -> Result<Engines, CredentialsError> {
         let credentials = RegistryCredentials::load(config.registry_config.as_deref())?;
@@ -103,6 +108,7 @@ impl Engines {
             pulls: Arc::new(Semaphore::new(config.parallel_pulls as usize)),
             place: store.engine_dir(),
             replies,
+            blobs,
             retrying: BTreeSet::new(),
             under_way: BTreeMap::new(),
             simulated: false,
@@ -141,13 +147,20 @@ impl Engines {
     fn container_runtime(&self, kind: RuntimeKind, socket: &Path) -> Arc<dyn Runtime> {
         let (credentials, pulls) = (self.credentials.clone(), self.pulls.clone());
         let (socket, place) = (socket.to_owned(), self.place.join(kind.as_str()));
+        let kept = self
+            .blobs
+            .clone()
+            .map(|b| Arc::new(Kept(b)) as Arc<dyn KeptImages>);
         match kind {
-            RuntimeKind::Podman => Arc::new(Podman::new(socket, credentials, pulls, place)),
-            _ => Arc::new(Docker::new(socket, credentials, pulls, place)),
+            RuntimeKind::Podman => {
+                Arc::new(Podman::new(socket, credentials, pulls, place).with_kept(kept))
+            }
+            _ => Arc::new(Docker::new(socket, credentials, pulls, place).with_kept(kept)),
         }
     }
 
-    fn add(&mut self, runtime: Arc<dyn Runtime>) {
+    /// One more, from now on.
+    pub(super) fn add(&mut self, runtime: Arc<dyn Runtime>) {
         let kind = runtime.kind();
         self.runtimes.insert(kind, runtime.clone());
         self.ask_version(kind);
@@ -181,13 +194,13 @@ impl Engines {
 
     /// Every container engine has answered, or failed to.
     pub(super) fn all_answered(&self) -> bool {
-        let engines = self.runtimes.keys().filter(|k| **k != RuntimeKind::Process);
+        let engines = self.runtimes.keys().filter(|k| k.is_engine());
         engines.clone().count() == self.facts.len()
     }
 
     /// What became of an engine; `true` when that is news.
     pub(super) fn note(&mut self, runtime: RuntimeKind, version: Option<String>) -> bool {
-        if runtime == RuntimeKind::Process {
+        if !runtime.is_engine() {
             return false;
         }
         let before = self.facts.get(&runtime).cloned();
@@ -212,7 +225,7 @@ impl Engines {
 
     /// Asks a runtime for containers of others that want to be announced.
     pub(super) fn discover(&self, kind: RuntimeKind) {
-        if kind != RuntimeKind::Process {
+        if kind.is_engine() {
             self.ask(kind, |runtime, _| async move {
                 // An engine that is in trouble is told about by its listing.
                 let found = runtime.unmanaged(false).await.unwrap_or_default();

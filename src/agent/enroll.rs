@@ -2,15 +2,18 @@
 
 use super::{
     AgentError,
+    blobs::NodeBlobs,
+    finder::{Places, Servers},
+    first_boot::FirstBoot,
     sender::Sender,
     store::{Membership, Store, StoreError},
 };
 use crate::{
     config::{AgentConfig, JoinSource},
     contract::{CONTROLLER, Enroll, Kind, Topics, Unverified, Welcome, WelcomeDecision},
-    identity::{self, JoinToken, PublicKey, ServerTrust, client_config, external_client_config},
+    identity::{self, JoinToken, PublicKey},
     model::Name,
-    mqtt::{self, Endpoint, Login, LoginSource, Publisher, SessionEvent, SessionSettings},
+    mqtt::{self, Login, LoginSource, Publisher, SessionEvent, SessionSettings},
     support::Shutdown,
 };
 use rustls::ClientConfig;
@@ -57,12 +60,14 @@ pub(super) struct Member {
     pub(super) sender: Arc<Sender>,
     pub(super) fleet_key: PublicKey,
     pub(super) login: NodeLogin,
+    pub(super) blobs: NodeBlobs,
 }
 
 /// What this node belongs to: as remembered, or by joining now. `None`: asked to stop meanwhile.
 pub(super) async fn membership(
     config: &AgentConfig,
     store: &Store,
+    boot: &FirstBoot,
     shutdown: &Shutdown,
 ) -> Result<Option<Member>, AgentError> {
     let token = match &config.join {
@@ -88,9 +93,13 @@ pub(super) async fn membership(
             .into());
         }
         (Some(known), Some(token)) => {
-            // The same fleet, perhaps at another address.
+            // The same fleet, perhaps at another address, or one that says none.
+            let brokers = match token.brokers.is_empty() {
+                true => known.brokers.clone(),
+                false => known_too(token.brokers, &known.brokers),
+            };
             let member = Membership {
-                brokers: token.brokers,
+                brokers,
                 ca_sha256: token.ca_sha256,
                 external_ca: token.external_ca,
                 prefix: token.prefix,
@@ -108,7 +117,7 @@ pub(super) async fn membership(
                 key.clone(),
                 store.count_start()?,
             );
-            match join(config, &token, &Arc::new(sender), shutdown).await? {
+            match join(config, &token, &Arc::new(sender), boot, shutdown).await? {
                 None => return Ok(None),
                 Some(member) => {
                     store.forget_assignment()?;
@@ -136,12 +145,23 @@ pub(super) async fn membership(
         // Joining has used numbers of a start of its own.
         store.count_start()?,
     ));
-    let login = NodeLogin::new(&member, sender.clone())?;
+    let login = NodeLogin::new(&member, sender.clone(), config.mdns)?;
+    let blobs = NodeBlobs::new(&member, sender.clone())?;
     Ok(Some(Member {
         sender,
         fleet_key,
         login,
+        blobs,
     }))
+}
+
+/// A token's addresses, and before them those that were found since: a token in a file is read at
+/// each start, and is older than what was learned.
+fn known_too(token: Vec<String>, known: &[String]) -> Vec<String> {
+    match token.iter().all(|url| known.contains(url)) {
+        true => known.to_vec(),
+        false => token,
+    }
 }
 
 /// Asks until there is an answer.
@@ -149,14 +169,21 @@ async fn join(
     config: &AgentConfig,
     token: &JoinToken,
     sender: &Arc<Sender>,
+    boot: &FirstBoot,
     shutdown: &Shutdown,
 ) -> Result<Option<Membership>, AgentError> {
+    let places = Places {
+        brokers: &token.brokers,
+        ca_sha256: token.ca_sha256.as_deref(),
+        external_ca: token.external_ca.as_deref(),
+        fleet_key: &token.fleet_key,
+    };
+    let servers = Servers::new(&places, config.mdns)?;
+    if !servers.any(shutdown).await {
+        return Ok(None);
+    }
     let login = JoinLogin {
-        servers: Servers::new(
-            &token.brokers,
-            token.ca_sha256.as_deref(),
-            token.external_ca.as_deref(),
-        )?,
+        servers: servers.clone(),
         token: token.clone(),
         sender: sender.clone(),
     };
@@ -183,6 +210,7 @@ async fn join(
                 Some(SessionEvent::Disconnected { reason, .. }) => {
                     connected = false;
                     warn!(reason, "cannot join yet, trying again");
+                    boot.waits(&reason);
                 }
                 Some(SessionEvent::Message { topic, payload, .. }) => {
                     let answer = welcome(sender, &fleet_key, &topic, &payload);
@@ -206,7 +234,7 @@ async fn join(
     publisher.close(None).await;
     Ok(end?.map(|credential| Membership {
         node: sender.node.clone(),
-        brokers: token.brokers.clone(),
+        brokers: servers.joined(),
         ca_sha256: token.ca_sha256.clone(),
         external_ca: token.external_ca.clone(),
         fleet_key: token.fleet_key.clone(),
@@ -222,7 +250,7 @@ fn ask(token: &JoinToken, sender: &Sender, publisher: &Publisher) {
         key,
         token: token.id.clone(),
         hostname: super::facts::hostname(),
-        agent_version: crate::VERSION.to_owned(),
+        agent_version: crate::support::release::version().to_owned(),
     };
     sender.post(publisher, Kind::Enroll, None, &body);
 }
@@ -261,58 +289,17 @@ pub(crate) struct BrokerAddress {
 
 /// The brokers that a node knows.
 pub(super) fn addresses(member: &Membership) -> Result<Vec<BrokerAddress>, AgentError> {
-    let (ca, external) = (member.ca_sha256.as_deref(), member.external_ca.as_deref());
-    let servers = Servers::new(&member.brokers, ca, external)?;
-    let tls = servers.tls;
-    let known = servers.endpoints.into_iter().map(|e| BrokerAddress {
-        tls: tls.clone().filter(|_| e.tls),
+    let servers = Servers::new(&places(member), false)?;
+    let known = servers.all().into_iter().map(|(e, tls)| BrokerAddress {
+        tls,
         host: e.host,
         port: e.port,
     });
     Ok(known.collect())
 }
 
-/// The brokers of a fleet and how to trust them.
-struct Servers {
-    endpoints: Vec<Endpoint>,
-    tls: Option<Arc<ClientConfig>>,
-}
-
-impl Servers {
-    fn new(
-        brokers: &[String],
-        ca_sha256: Option<&str>,
-        external_ca: Option<&str>,
-    ) -> Result<Servers, AgentError> {
-        let endpoints: Result<Vec<Endpoint>, _> = brokers.iter().map(|b| b.parse()).collect();
-        let endpoints = endpoints.map_err(|e| JoinError::Unusable(e.to_string()))?;
-        if endpoints.is_empty() {
-            return Err(JoinError::Unusable("it names no broker".into()).into());
-        }
-        let tls = match (ca_sha256.map(fingerprint), external_ca) {
-            (Some(None), _) => {
-                return Err(JoinError::Unusable("its CA fingerprint is damaged".into()).into());
-            }
-            (Some(Some(print)), _) => Some(client_config(ServerTrust::Fingerprint(print))),
-            (None, Some(pem)) => Some(external_client_config(pem)),
-            (None, None) => None,
-        };
-        let tls = tls
-            .transpose()
-            .map_err(|e| AgentError::Tls(e.to_string()))?;
-        if tls.is_none() && endpoints.iter().any(|e| e.tls) {
-            return Err(JoinError::Unusable("it names a TLS broker but no CA".into()).into());
-        }
-        Ok(Servers { endpoints, tls })
-    }
-
-    fn choose(&self, attempt: u32) -> (Endpoint, Option<Arc<ClientConfig>>) {
-        let endpoint = self.endpoints[attempt as usize % self.endpoints.len()].clone();
-        (endpoint, self.tls.clone())
-    }
-}
-
-fn fingerprint(hex: &str) -> Option<[u8; 32]> {
+/// SHA-256 as hex digits; `None`: something else.
+pub(super) fn fingerprint(hex: &str) -> Option<[u8; 32]> {
     let mut out = [0; 32];
     if hex.len() != 64 || !hex.is_ascii() {
         return None;
@@ -331,7 +318,7 @@ struct JoinLogin {
 
 impl LoginSource for JoinLogin {
     fn next(&mut self, attempt: u32) -> Result<Login, String> {
-        let (endpoint, tls) = self.servers.choose(attempt);
+        let (endpoint, tls) = self.servers.choose(attempt)?;
         let own = ("join".to_owned(), self.token.secret.clone());
         Ok(Login {
             credentials: endpoint.credentials.clone().unwrap_or(own),
@@ -344,22 +331,26 @@ impl LoginSource for JoinLogin {
     }
 }
 
+fn places(member: &Membership) -> Places<'_> {
+    Places {
+        brokers: &member.brokers,
+        ca_sha256: member.ca_sha256.as_deref(),
+        external_ca: member.external_ca.as_deref(),
+        fleet_key: &member.fleet_key,
+    }
+}
+
 /// How a node connects.
 pub(super) struct NodeLogin {
-    servers: Servers,
+    pub(super) servers: Servers,
     credential: String,
     sender: Arc<Sender>,
 }
 
 impl NodeLogin {
-    fn new(member: &Membership, sender: Arc<Sender>) -> Result<NodeLogin, AgentError> {
-        let servers = Servers::new(
-            &member.brokers,
-            member.ca_sha256.as_deref(),
-            member.external_ca.as_deref(),
-        )?;
+    fn new(member: &Membership, sender: Arc<Sender>, mdns: bool) -> Result<NodeLogin, AgentError> {
         Ok(NodeLogin {
-            servers,
+            servers: Servers::new(&places(member), mdns)?,
             credential: member.credential.clone(),
             sender,
         })
@@ -368,7 +359,7 @@ impl NodeLogin {
 
 impl LoginSource for NodeLogin {
     fn next(&mut self, attempt: u32) -> Result<Login, String> {
-        let (endpoint, tls) = self.servers.choose(attempt);
+        let (endpoint, tls) = self.servers.choose(attempt)?;
         let (session, will) = self.sender.begin_session();
         let sender = &self.sender;
         let password = identity::credential::node_password(&self.credential, session, sender.key());

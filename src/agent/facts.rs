@@ -55,7 +55,7 @@ pub(super) fn gather(config: &AgentConfig, engines: &[EngineFact]) -> NodeFacts 
         capabilities.insert("python3".into(), path);
     }
     NodeFacts {
-        agent_version: crate::VERSION.to_owned(),
+        agent_version: crate::support::release::version().to_owned(),
         features: crate::model::FEATURES,
         arch,
         os: os_name(),

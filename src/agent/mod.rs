@@ -8,6 +8,7 @@
 //! Start: read the last assignment from disk, begin to run it, and only then look for the network.
 //! What runs already is found by its labels and left alone.
 
+pub(crate) mod blobs;
 mod bulk;
 mod commands;
 mod core;
@@ -16,12 +17,16 @@ mod engines;
 mod enroll;
 mod exec;
 mod facts;
+mod finder;
+mod first_boot;
 mod hangup;
 mod heartbeat;
+mod images;
 mod inbox;
 mod local;
 mod logs;
 mod machine;
+mod manager;
 mod node;
 mod probe;
 mod report;
@@ -33,6 +38,7 @@ mod standalone;
 mod store;
 mod telemetry;
 mod traced;
+mod upgrade;
 
 pub use directory::Here;
 pub(crate) use enroll::BrokerAddress;
@@ -45,7 +51,12 @@ pub(crate) use simulated::{Body, Fate, Note, Simulated};
 pub use standalone::StandaloneError;
 pub use store::StoreError;
 
-use crate::{config::AgentConfig, support::Shutdown};
+use crate::{
+    config::AgentConfig,
+    support::{Shutdown, service},
+    upgrade::Standing,
+};
+use first_boot::FirstBoot;
 
 /// Why an agent ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +65,8 @@ pub enum AgentEnd {
     Stopped,
     /// It was ordered to start anew.
     Restart,
+    /// It was on trial, and what becomes of it is in the record of upgrades: its guard goes on.
+    HandOver,
 }
 
 /// Why an agent cannot run.
@@ -100,20 +113,37 @@ pub(crate) fn brokers_on_disk(
         .map_err(|e| e.to_string())
 }
 
-/// Runs an agent until it is asked to stop.
+/// Runs an agent until it is asked to stop. `own`: it is a process of its own, which can put another
+/// release of fleetctl in its place.
 ///
 /// # Errors
 /// Only what it cannot run without: its data directory, its key, and, the first time, the fleet's
 /// consent. A controller, a broker or an engine that is away is waited for.
-pub async fn run(config: AgentConfig, shutdown: Shutdown) -> Result<AgentEnd, AgentError> {
+pub async fn run(
+    mut config: AgentConfig,
+    own: Option<Standing>,
+    shutdown: Shutdown,
+) -> Result<AgentEnd, AgentError> {
     let store = store::Store::open(&config.common.data_dir)?;
     if let Some(dir) = config.standalone.clone() {
         return standalone::run(config, &dir, store, shutdown).await;
     }
-    let member = match enroll::membership(&config, &store, &shutdown).await? {
-        Some(member) => member,
-        None => return Ok(AgentEnd::Stopped),
+    let mut boot = FirstBoot::take_in(&mut config, &store);
+    if config.own_process && store.membership()?.is_none() {
+        // There is nothing to run yet, and the network may be away for long.
+        service::ready();
+        service::status("joining the fleet");
+    }
+    let joining = enroll::membership(&config, &store, &boot, &shutdown).await;
+    let member = match joining {
+        Ok(Some(member)) => member,
+        Ok(None) => return Ok(AgentEnd::Stopped),
+        Err(error) => {
+            boot.refused(&crate::support::chain(&error));
+            return Err(error);
+        }
     };
+    boot.joined(&store);
     // A directory of manifests begins no traces, so only here.
     let (tracer, exporter) = crate::trace::start(
         config.otlp.endpoint.as_ref(),
@@ -123,7 +153,7 @@ pub async fn run(config: AgentConfig, shutdown: Shutdown) -> Result<AgentEnd, Ag
             host: config.name.to_string(),
         },
     )?;
-    let mut node = node::Node::start(config, store, member, None)?;
+    let mut node = node::Node::start(config, store, member, own, None)?;
     node.core.traces.tracer = tracer;
     let end = node.run(shutdown).await;
     if let Some(exporter) = exporter {
@@ -142,10 +172,11 @@ pub(crate) async fn run_simulated(
     shutdown: Shutdown,
 ) -> Result<AgentEnd, AgentError> {
     let store = store::Store::open_scratch(&config.common.data_dir)?;
-    let Some(member) = enroll::membership(&config, &store, &shutdown).await? else {
+    let Some(member) = enroll::membership(&config, &store, &FirstBoot::none(), &shutdown).await?
+    else {
         return Ok(AgentEnd::Stopped);
     };
-    node::Node::start(config, store, member, Some(node))?
+    node::Node::start(config, store, member, None, Some(node))?
         .run(shutdown)
         .await
 }

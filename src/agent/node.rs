@@ -2,28 +2,33 @@
 
 use super::{
     AgentEnd, AgentError,
+    blobs::NodeBlobs,
     commands::{Reaction, Recent},
     core::{Core, LIST_EVERY, Said},
     enroll::{self, Member},
     facts,
+    finder::Servers,
     hangup::Hangup,
     heartbeat::{Pulse, Work},
     inbox::{Heard, Inbox},
     local::{AgentKind, Context, Local, LocalRequest, Server},
+    manager::Manager,
     report::Reporter,
     sender::Sender,
     shipping::{Place, Shipping},
     simulated::{Cable, Fate, Note, Simulated, next_fate, thawed},
-    store::Store,
+    store::{Membership, Store},
     telemetry::Telemetry,
+    upgrade::{self, Upgrade, next_wish},
 };
 use crate::{
     config::AgentConfig,
     contract::{CommandResult, Event, Kind, State},
-    model::{Assignment, CommandOutcome, InstanceState, NodeConfig, NodeFacts},
-    mqtt::{self, Publisher, SessionEvent},
+    model::{Assignment, CAN_UPGRADE, CommandOutcome, InstanceState, NodeConfig, NodeFacts},
+    mqtt::{self, Publisher, Receipt, SessionEvent},
     supervisor::Input,
-    support::{Shutdown, clock},
+    support::{Shutdown, clock, release},
+    upgrade::Standing,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,7 +51,9 @@ pub(super) struct Node {
     pub(super) sender: Arc<Sender>,
     pub(super) publisher: Publisher,
     session: mpsc::Receiver<SessionEvent>,
+    servers: Servers,
     inbox: Inbox,
+    pub(super) blobs: NodeBlobs,
     pub(super) recent: Recent,
     reporter: Reporter,
     pulse: Pulse,
@@ -60,6 +67,8 @@ pub(super) struct Node {
     started_ms: u64,
     next_beat: Instant,
     simulated: Option<Simulated>,
+    /// Puts another agent in its place; `None`: it cannot.
+    pub(super) upgrade: Option<Upgrade>,
     pub(super) end: Option<AgentEnd>,
 }
 
@@ -69,14 +78,25 @@ impl Node {
         config: AgentConfig,
         store: Store,
         member: Member,
+        own: Option<Standing>,
         simulated: Option<Simulated>,
     ) -> Result<Node, AgentError> {
         let Member {
             sender,
             fleet_key,
             login,
+            blobs,
         } = member;
-        let core = Core::of(&config, store, sender.node.clone(), simulated.as_ref())?;
+        let servers = login.servers.clone();
+        let (upgrade, own) = upgrade::of(own, &blobs).unzip();
+        let core = Core::of(
+            &config,
+            store,
+            sender.node.clone(),
+            Some(blobs.clone()),
+            own,
+            simulated.as_ref(),
+        )?;
         let settings = enroll::settings(&config);
         let (publisher, session) = match &simulated {
             None => mqtt::spawn(login, settings),
@@ -84,6 +104,7 @@ impl Node {
         };
         let body = simulated.as_ref().map(|s| s.body.clone());
         let cfg = core.latest.as_ref().map(|a| a.cfg.clone());
+        blobs.configure(cfg.as_ref().and_then(|cfg| cfg.blobs.as_ref()));
         Ok(Node {
             pulse: match body.clone() {
                 None => Pulse::new(config.common.data_dir.clone()),
@@ -103,7 +124,9 @@ impl Node {
             sender,
             publisher,
             session,
+            servers,
             inbox: Inbox::new(fleet_key),
+            blobs,
             recent: Recent::default(),
             reporter: Reporter::default(),
             cfg: cfg.unwrap_or_default(),
@@ -112,6 +135,7 @@ impl Node {
             started_ms: clock::mono_ms(),
             next_beat: Instant::now(),
             simulated,
+            upgrade,
             end: None,
         })
     }
@@ -120,10 +144,15 @@ impl Node {
     pub(super) async fn run(mut self, shutdown: Shutdown) -> Result<AgentEnd, AgentError> {
         let mut hangup = Hangup::listen();
         let mut listing = time::interval_at(Instant::now() + LIST_EVERY, LIST_EVERY);
+        let mut manager = Manager::of(self.config.own_process);
+        // What is assigned is being run; that needs no network.
+        manager.ready();
         loop {
             let wake = self.next_wake();
+            manager.say(|| self.in_a_line());
             tokio::select! {
                 () = shutdown.wait() => self.end = Some(AgentEnd::Stopped),
+                () = manager.due() => {}
                 event = self.session.recv() => match event {
                     Some(event) => self.session_event(event),
                     None => self.end = Some(AgentEnd::Restart),
@@ -131,7 +160,8 @@ impl Node {
                 Some(reply) = self.core.replies.recv() => self.core.reply(reply),
                 Some(stored) = self.core.stored.recv() => self.core.assignment_stored(stored),
                 Some(request) = self.server.requests.recv() => self.local_request(request),
-                () = hangup.next() => self.refresh(),
+                wish = next_wish(&mut self.upgrade) => self.wished(wish),
+                () = hangup.next() => manager.reload(|| self.refresh()),
                 fate = next_fate(&mut self.simulated) => self.meet(fate).await,
                 _ = listing.tick() => self.core.list_everything(),
                 () = time::sleep_until(wake) => self.woken(),
@@ -139,13 +169,36 @@ impl Node {
             self.pass_on();
             self.count_own();
             self.publish_state();
+            self.look_at_trial();
             if let Some(end) = self.end.take() {
                 info!("agent stops, workloads go on");
+                manager.stopping(&end);
                 self.publisher.close(self.sender.goodbye()).await;
                 self.server.finish().await;
                 return Ok(end);
             }
         }
+    }
+
+    /// How it is, for who asks the service manager.
+    fn in_a_line(&self) -> String {
+        let observed = self.core.observed();
+        let count =
+            |which: fn(InstanceState) -> bool| observed.iter().filter(|o| which(o.state)).count();
+        let bad = match count(InstanceState::is_bad) {
+            0 => String::new(),
+            bad => format!(", {bad} failed"),
+        };
+        format!(
+            "node {}, {}, {} running{bad}",
+            self.sender.node,
+            if self.connected {
+                "connected"
+            } else {
+                "not connected"
+            },
+            count(InstanceState::is_up),
+        )
     }
 
     /// What its own telemetry tells of it; cheap, and read only where that is on.
@@ -207,6 +260,8 @@ impl Node {
         match event {
             SessionEvent::Connected => {
                 self.connected = true;
+                self.upgrade.iter().for_each(Upgrade::connected);
+                self.remember_address();
                 self.note(Note::Connected);
                 self.announce();
                 self.telemetry.connected(true);
@@ -214,6 +269,7 @@ impl Node {
             }
             SessionEvent::Disconnected { reason, refused } => {
                 self.connected = false;
+                self.upgrade.iter().for_each(Upgrade::disconnected);
                 self.note(Note::Disconnected);
                 self.telemetry.connected(false);
                 self.shipping.connected(false);
@@ -250,6 +306,22 @@ impl Node {
         }
     }
 
+    /// Where the session stands is where the next start looks first.
+    fn remember_address(&self) {
+        let Some(brokers) = self.servers.connected() else {
+            return;
+        };
+        let store = &self.core.store;
+        let kept = store.membership().and_then(|known| match known {
+            Some(known) => store.keep_membership(&Membership { brokers, ..known }),
+            None => Ok(()),
+        });
+        if let Err(error) = kept {
+            let error = crate::support::chain(&error);
+            warn!(error, "the new address of the fleet cannot be kept");
+        }
+    }
+
     /// A session has begun: everything is said anew, first of all that the node is there.
     fn announce(&mut self) {
         info!(node = %self.sender.node, "connected");
@@ -274,10 +346,14 @@ impl Node {
             return;
         }
         let engines = self.core.engines.facts();
-        let facts = match &self.simulated {
+        let mut facts = match &self.simulated {
             None => facts::gather(&self.config, &engines),
             Some(simulated) => simulated.body.facts(&engines),
         };
+        if self.upgrade.is_some() {
+            let arch = release::arch().to_owned();
+            facts.capabilities.insert(CAN_UPGRADE.to_owned(), arch);
+        }
         if again || self.facts.as_ref() != Some(&facts) {
             if self.connected {
                 self.say(Kind::Metadata, &facts);
@@ -287,8 +363,14 @@ impl Node {
     }
 
     pub(super) fn say(&self, kind: Kind, body: &impl serde::Serialize) {
+        self.say_with(kind, body, None);
+    }
+
+    /// The same, and somebody waits until the broker has it.
+    fn say_with(&self, kind: Kind, body: &impl serde::Serialize, receipt: Option<Receipt>) {
         self.note(Note::Sent);
-        if !self.sender.post(&self.publisher, kind, None, body) {
+        let publisher = &self.publisher;
+        if !self.sender.post_with(publisher, kind, None, body, receipt) {
             self.telemetry.own.dropped();
             warn!(
                 kind = kind.as_str(),
@@ -325,6 +407,7 @@ impl Node {
         }
         if taken && self.cfg != cfg {
             self.cfg = cfg;
+            self.blobs.configure(self.cfg.blobs.as_ref());
             self.say(Kind::Cfg, &self.cfg.clone());
             self.next_beat = Instant::now();
             self.follow();
@@ -435,7 +518,8 @@ impl Node {
             discovered: core.discovered(),
         });
         if let Some(state) = state {
-            self.say(Kind::State, &state);
+            let receipt = self.upgrade.as_ref().and_then(Upgrade::receipt);
+            self.say_with(Kind::State, &state, receipt);
         }
     }
 

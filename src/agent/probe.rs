@@ -139,10 +139,7 @@ async fn request(
     };
     let request = hyper::Request::get(path)
         .header("host", host)
-        .header(
-            "user-agent",
-            concat!("fleetctl/", env!("CARGO_PKG_VERSION")),
-        )
+        .header("user-agent", crate::support::release::user_agent())
         .header("connection", "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| format!("`{url}` cannot be asked for: {error}"))?;

@@ -4,7 +4,7 @@ use crate::{
     contract::{self, Kind, Seq, SessionStatus, Status, Topics},
     identity::SigningKey,
     model::Name,
-    mqtt::{Outgoing, Publisher},
+    mqtt::{Outgoing, Publisher, Receipt},
 };
 use serde::Serialize;
 use std::sync::{
@@ -47,6 +47,11 @@ impl Sender {
 
     pub(super) fn key(&self) -> &SigningKey {
         &self.key
+    }
+
+    /// A number of its own.
+    pub(super) fn number(&self) -> Seq {
+        self.next(1)
     }
 
     fn next(&self, numbers: u64) -> Seq {
@@ -107,6 +112,18 @@ impl Sender {
         detail: Option<&Name>,
         body: &impl Serialize,
     ) -> bool {
+        self.post_with(publisher, kind, detail, body, None)
+    }
+
+    /// The same, and `receipt` is told when a broker has acknowledged it.
+    pub(super) fn post_with(
+        &self,
+        publisher: &Publisher,
+        kind: Kind,
+        detail: Option<&Name>,
+        body: &impl Serialize,
+        receipt: Option<Receipt>,
+    ) -> bool {
         let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         if !publisher.has_room() {
             return false;
@@ -116,7 +133,7 @@ impl Sender {
             None => self.message(kind, body),
         };
         // What cannot be sealed was logged, and would not become better.
-        message.is_none_or(|m| publisher.publish(m))
+        message.is_none_or(|m| publisher.publish(Outgoing { receipt, ..m }))
     }
 
     /// A message of `kind`.
@@ -147,6 +164,7 @@ impl Sender {
                 payload: payload.into(),
                 at_least_once: kind.qos() == 1,
                 retain: kind.retained(),
+                receipt: None,
             }),
             Err(error) => {
                 tracing::error!(topic, %error, "message cannot be sent");

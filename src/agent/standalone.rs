@@ -15,6 +15,7 @@ use super::{
     directory::{Debounce, Directory, Here, Reading, Taken, read, watch},
     hangup::Hangup,
     local::{AgentKind, Context, Local, LocalRequest, Own, Server},
+    manager::Manager,
     store::Store,
 };
 use crate::{
@@ -169,16 +170,20 @@ impl Standalone {
         self.looked(first);
         let mut changes = watch(self.dir.clone());
         let mut listing = time::interval_at(Instant::now() + LIST_EVERY, LIST_EVERY);
+        let mut manager = Manager::of(self.config.own_process);
+        manager.ready();
         let end = loop {
             let wake = self.next_wake();
+            manager.say(|| self.in_a_line());
             tokio::select! {
+                () = manager.due() => {}
                 () = shutdown.wait() => self.end = Some(AgentEnd::Stopped),
                 Some(reply) = self.core.replies.recv() => self.core.reply(reply),
                 Some(stored) = self.core.stored.recv() => self.core.assignment_stored(stored),
                 Some(request) = self.server.requests.recv() => self.request(request),
                 Some(look) = self.looks.recv() => self.looked(look),
                 Some(()) = changes.recv() => self.debounce.note(clock::mono_ms()),
-                () = hangup.next() => self.look(),
+                () = hangup.next() => manager.reload(|| self.look()),
                 _ = listing.tick() => self.core.list_everything(),
                 () = time::sleep_until(wake) => self.woken(),
             }
@@ -189,8 +194,20 @@ impl Standalone {
             }
         };
         info!("agent stops");
+        manager.stopping(&end);
         self.server.finish().await;
         Ok(end)
+    }
+
+    /// How it is, for who asks the service manager.
+    fn in_a_line(&self) -> String {
+        let observed = self.core.observed();
+        let running = observed.iter().filter(|o| o.state.is_up()).count();
+        let problems = match self.problems.len() {
+            0 => String::new(),
+            problems => format!(", {problems} problems in the directory"),
+        };
+        format!("standalone, {running} running{problems}")
     }
 
     fn next_wake(&self) -> Instant {

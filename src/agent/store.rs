@@ -8,8 +8,9 @@
 //! | `fleet.json` | [`Membership`] |
 //! | `assignment.json` | the last assignment |
 //! | `memory.json` | [`Memory`] |
+//! | `first-boot.json` | what was taken in from the boot partition |
 
-use super::scratch;
+use super::{first_boot, scratch};
 use crate::{
     contract::Seq,
     identity::{self, FileError, IdentityError, SigningKey, StartCounter},
@@ -262,6 +263,15 @@ impl Store {
                 .insert(i.workload.name.clone(), i.restart_count);
         }
         Ok(memory)
+    }
+
+    /// What was taken in from the boot partition.
+    pub(super) fn first_boot(&self) -> Option<first_boot::Record> {
+        self.read("first-boot.json").ok().flatten()
+    }
+
+    pub(super) fn keep_first_boot(&self, record: &first_boot::Record) -> Result<(), StoreError> {
+        self.writer().write("first-boot.json", record)
     }
 
     /// For writing from another thread.

@@ -12,11 +12,12 @@
 use super::bus::{Bus, RouterGone};
 use super::encode::{self, ConnectCode};
 use super::filter;
-use super::handshake::{self, Admitted};
+use super::handshake::{self, Admitted, Entry};
 use super::hub::{Hub, Kick, Live, Session};
 use super::packet::{DecodeError, Packet, Publish, Qos, Will, decode};
 use super::rate::Bucket;
 use super::rights::{Gatekeeper, Rights};
+use super::stranger::{self, Stranger};
 use bytes::BytesMut;
 use std::io;
 use std::net::SocketAddr;
@@ -46,6 +47,8 @@ pub struct Context {
     pub bus: Bus,
     /// Decides who may enter.
     pub gatekeeper: Arc<dyn Gatekeeper>,
+    /// Takes connections that speak HTTP.
+    pub stranger: Option<Arc<dyn Stranger>>,
     /// One permit per open connection.
     pub open: Arc<Semaphore>,
 }
@@ -92,13 +95,18 @@ pub async fn serve(context: Arc<Context>, mut io: Box<dyn Io>, remote: SocketAdd
     let mut input = BytesMut::new();
     // Boxed, so that an idle connection does not carry the room that its beginning needed.
     let admission = Box::pin(handshake::admit(&context, &mut io, &mut input, remote)).await;
-    let Some(Admitted {
+    let Admitted {
         attachment,
         rights,
         keep_alive,
-    }) = admission
-    else {
-        return;
+    } = match admission {
+        Entry::Admitted(admitted) => admitted,
+        Entry::Stranger => {
+            let stranger = context.stranger.clone();
+            drop(context);
+            return stranger::hand_over(stranger, io, input, remote).await;
+        }
+        Entry::Refused => return,
     };
     let limits = &context.hub.limits;
     let now = Instant::now();

@@ -12,6 +12,7 @@ use super::filter;
 use super::hub::{Attachment, Kick, Newcomer};
 use super::packet::{Connect, DecodeError, Packet, decode};
 use super::rights::{Admission, Credentials, Refusal, Rights};
+use super::stranger::is_stranger;
 use bytes::BytesMut;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt::Write;
@@ -36,23 +37,34 @@ pub struct Admitted {
     pub keep_alive: u16,
 }
 
-/// Reads CONNECT and decides. A client that is refused has its answer when this returns `None`.
+/// What became of a connection.
+pub enum Entry {
+    /// It is in.
+    Admitted(Admitted),
+    /// It speaks HTTP.
+    Stranger,
+    /// It has its answer.
+    Refused,
+}
+
+/// Reads CONNECT and decides.
 pub async fn admit(
     context: &Context,
     io: &mut Box<dyn Io>,
     input: &mut BytesMut,
     remote: SocketAddr,
-) -> Option<Admitted> {
+) -> Entry {
     let meter = &context.hub.meter;
     let code = match timeout(context.hub.limits.connect, first_packet(context, io, input)).await {
         Ok(Ok(Packet::Connect(connect))) => match enter(context, *connect, remote).await {
-            Ok(admitted) => return Some(admitted),
+            Ok(admitted) => return Entry::Admitted(admitted),
             Err(code) => code,
         },
         Ok(Err(Some(DecodeError::WrongProtocol))) => ConnectCode::WrongProtocol,
+        Ok(Err(None)) if input.first().copied().is_some_and(is_stranger) => return Entry::Stranger,
         _ => {
             meter.connect_failures.one();
-            return None;
+            return Entry::Refused;
         }
     };
     match code {
@@ -72,7 +84,7 @@ pub async fn admit(
     };
     // Whether the client still listens does not matter any more.
     let _ = timeout(Duration::from_secs(5).min(context.hub.limits.write), answer).await;
-    None
+    Entry::Refused
 }
 
 async fn first_packet(
@@ -82,12 +94,12 @@ async fn first_packet(
 ) -> Result<Packet, Option<DecodeError>> {
     let max = MAX_CONNECT.min(context.hub.limits.max_packet);
     loop {
-        if let Some(packet) = decode(input, max).map_err(Some)? {
-            return Ok(packet);
-        }
         // CONNECT or nothing (MQTT-3.1.0-1): do not even read on.
         if input.first().is_some_and(|first| *first != 0x10) {
             return Err(None);
+        }
+        if let Some(packet) = decode(input, max).map_err(Some)? {
+            return Ok(packet);
         }
         input.reserve(256);
         match io.read_buf(input).await {

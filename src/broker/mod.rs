@@ -19,6 +19,7 @@
 //! | `bus` | the router, and why it cannot be overrun |
 //! | `hub` | what all connections share |
 //! | `listener`, `handshake`, `connection` | I/O |
+//! | `stranger` | connections that speak HTTP, handed over |
 //! | `counters` | what is counted |
 //!
 //! What a client can rely on: QoS 0 and 1 both ways; sessions in memory; wills; retained messages
@@ -46,12 +47,15 @@ mod retained;
 mod rights;
 mod session;
 mod settings;
+mod stranger;
 
 pub use bus::RouterGone;
+pub use connection::Io;
 pub use counters::Counters;
 pub use filter::{covers, matches, valid_filter, valid_topic};
 pub use rights::{Admission, Credentials, Gatekeeper, Refusal, Rights};
 pub use settings::{Limits, Listener, Settings};
+pub use stranger::Stranger;
 
 use bytes::Bytes;
 use connection::Context;
@@ -101,7 +105,11 @@ impl Broker {
         settings: Settings,
         gatekeeper: Arc<dyn Gatekeeper>,
     ) -> Result<Broker, BrokerError> {
-        let Settings { listeners, limits } = settings;
+        let Settings {
+            listeners,
+            limits,
+            stranger,
+        } = settings;
         let mut sockets = Vec::with_capacity(listeners.len());
         let mut addresses = Vec::with_capacity(listeners.len());
         for listener in listeners {
@@ -117,6 +125,7 @@ impl Broker {
             hub: Hub::new(limits),
             bus,
             gatekeeper,
+            stranger,
             open: Arc::new(Semaphore::new(connections)),
         });
         let (failed, router_gone) = watch::channel(false);

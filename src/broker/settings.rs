@@ -1,5 +1,6 @@
 //! What a broker is started with: where it listens and where every bound lies.
 
+use super::stranger::Stranger;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// The bounds.
     pub limits: Limits,
+    /// Who takes connections that speak HTTP; `None`: they hear that there is nothing.
+    pub stranger: Option<Arc<dyn Stranger>>,
 }
 
 /// One address to listen on.

@@ -92,7 +92,7 @@ pub(super) async fn apply(client: &mut Client, args: ApplyArgs) -> Result<ExitCo
 
 /// Until what was applied is rolled out and runs, and what was removed is gone. `true` when all is
 /// as wanted.
-async fn settle(
+pub(super) async fn settle(
     client: &mut Client,
     plan: &Plan,
     before: &Before,
@@ -304,7 +304,7 @@ fn text(plan: &Plan, wide: bool) -> String {
     out
 }
 
-fn places(out: &mut String, w: &PlannedWorkload, wide: bool) {
+pub(super) fn places(out: &mut String, w: &PlannedWorkload, wide: bool) {
     for n in w.nodes.iter().filter(|n| n.placed) {
         let _ = writeln!(out, "    on {}: {}", n.node, n.reason);
     }

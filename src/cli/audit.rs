@@ -212,6 +212,7 @@ fn reader(args: &AuditVerifyArgs) -> Result<ExportReader, Failure> {
                 message,
                 code,
                 refused: false,
+                conflict: false,
             });
         }
         let Link { id, hash } = earlier.head;

@@ -8,7 +8,8 @@
 
 use super::{Failure, context::Target, output};
 use crate::{
-    http::{Page, ProblemDocument, VersionView},
+    blobs::ContentRange,
+    http::{Page, ProblemDocument, UploadView, VersionView},
     identity::{ServerTrust, client_config},
     manifest::Problems,
     model::TraceContext,
@@ -168,6 +169,21 @@ impl Client {
         })
     }
 
+    /// A piece of a blob.
+    pub(super) async fn put_piece(
+        &mut self,
+        path: &str,
+        range: ContentRange,
+        bytes: Vec<u8>,
+    ) -> Result<UploadView, Failure> {
+        let extra = (header::CONTENT_RANGE, range.to_string());
+        let response = self
+            .exchange(Method::PUT, path, bytes, Extra::Header(extra))
+            .await?;
+        let bytes = read(response).await?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
     /// A connection that goes on with another protocol.
     pub(super) async fn upgrade(
         &mut self,
@@ -175,7 +191,7 @@ impl Client {
         protocol: &'static str,
     ) -> Result<hyper::upgrade::Upgraded, Failure> {
         let response = self
-            .exchange(Method::GET, path, Vec::new(), Some(protocol))
+            .exchange(Method::GET, path, Vec::new(), Extra::Upgrade(protocol))
             .await?;
         if response.status() != hyper::StatusCode::SWITCHING_PROTOCOLS {
             return Err(problem(response).await);
@@ -196,7 +212,7 @@ impl Client {
             Some(body) => serde_json::to_vec(body)?,
             None => Vec::new(),
         };
-        self.exchange(method, path, bytes, None).await
+        self.exchange(method, path, bytes, Extra::Nothing).await
     }
 
     async fn exchange(
@@ -204,7 +220,7 @@ impl Client {
         method: Method,
         path: &str,
         bytes: Vec<u8>,
-        upgrade: Option<&'static str>,
+        extra: Extra,
     ) -> Result<Response<Incoming>, Failure> {
         let connection = match self.connection.take().filter(|c| !c.is_closed()) {
             Some(connection) => connection,
@@ -227,11 +243,13 @@ impl Client {
         if let Some(token) = &self.target.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        if let Some(protocol) = upgrade {
-            request = request
+        request = match extra {
+            Extra::Nothing => request,
+            Extra::Header((name, value)) => request.header(name, value),
+            Extra::Upgrade(protocol) => request
                 .header(header::CONNECTION, "upgrade")
-                .header(header::UPGRADE, protocol);
-        }
+                .header(header::UPGRADE, protocol),
+        };
         let request = request.body(Full::new(Bytes::from(bytes))).map_err(|_| {
             Failure::usage("the token or address has characters that cannot be sent")
         })?;
@@ -243,14 +261,40 @@ impl Client {
         Ok(response)
     }
 
+    /// The controller can do its work.
+    pub(super) async fn ready(&mut self) -> Result<(), Failure> {
+        let response = self.send(Method::GET, "/readyz", None::<&()>).await?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let why = body(response).await?;
+        let why = String::from_utf8_lossy(&why[..why.len().min(200)]).into_owned();
+        Err(Failure::new(format!(
+            "the controller at {} is not ready: {}",
+            self.target.url,
+            output::visible(why.trim())
+        )))
+    }
+
     pub(super) async fn version(&mut self) -> Result<(), Failure> {
-        output::print(&format!("fleetctl   {}\n", crate::VERSION))?;
+        output::print(&format!(
+            "fleetctl   {}\n",
+            crate::support::release::version()
+        ))?;
         let v: VersionView = self.get("/api/v1/version").await?;
         output::print(&format!(
             "controller {} at {}\n",
             v.version, self.target.url
         ))
     }
+}
+
+/// What a request has beside the usual headers.
+enum Extra {
+    Nothing,
+    Header((header::HeaderName, String)),
+    /// It goes on with another protocol.
+    Upgrade(&'static str),
 }
 
 /// Which requests that only look name the trace; of all connections of a command.
@@ -374,6 +418,7 @@ async fn problem(response: Response<Incoming>) -> Failure {
     let shown = trace.map_or_else(String::new, |t| format!("\n(trace {})", t.trace_id()));
     Failure {
         refused: status.is_client_error(),
+        conflict: matches!(status.as_u16(), 408 | 409 | 429),
         message: failure.message + &shown,
         ..failure
     }

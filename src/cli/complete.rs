@@ -13,25 +13,28 @@ use std::{process::ExitCode, time::Duration};
 const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn script(shell: String) -> Result<ExitCode, Failure> {
-    let shells = clap_complete::env::Shells::builtins();
-    let Some(shell) = shells.completer(&shell) else {
+    let program = std::env::current_exe()?;
+    let Some(script) = registration(&shell, &program.to_string_lossy())? else {
+        let shells = clap_complete::env::Shells::builtins();
         let known: Vec<&str> = shells.names().collect();
         return Err(Failure::usage(format!(
             "there is no completion for `{shell}`: {}",
             known.join(", ")
         )));
     };
-    let program = std::env::current_exe()?;
-    let mut out = Vec::new();
-    shell.write_registration(
-        "COMPLETE",
-        "fleetctl",
-        "fleetctl",
-        &program.to_string_lossy(),
-        &mut out,
-    )?;
-    output::print(&String::from_utf8_lossy(&out))?;
+    output::print(&script)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The script for a shell, which asks the program of that name or path; none for an unknown shell.
+pub(super) fn registration(shell: &str, program: &str) -> std::io::Result<Option<String>> {
+    let shells = clap_complete::env::Shells::builtins();
+    let Some(shell) = shells.completer(shell) else {
+        return Ok(None);
+    };
+    let mut out = Vec::new();
+    shell.write_registration("COMPLETE", "fleetctl", "fleetctl", program, &mut out)?;
+    Ok(Some(String::from_utf8_lossy(&out).into_owned()))
 }
 
 pub(super) fn nodes() -> Vec<CompletionCandidate> {
@@ -72,6 +75,7 @@ fn names(
     let connection = Connection {
         url: variable("FLEETCTL_URL"),
         token: variable("FLEETCTL_TOKEN"),
+        token_file: variable("FLEETCTL_TOKEN_FILE").map(Into::into),
         ca: variable("FLEETCTL_CA").map(Into::into),
         context: variable("FLEETCTL_CONTEXT"),
     };

@@ -114,6 +114,20 @@ fn save(contexts: &Contexts) -> Result<(), Failure> {
 
 /// What a command speaks to.
 pub(super) fn resolve(given: &Connection) -> Result<Target, Failure> {
+    let mut target = address(given)?;
+    if target.token.is_none() {
+        return Err(Failure::usage(format!(
+            "no API token for {}: set FLEETCTL_TOKEN, or remember the controller with `fleetctl \
+             context add`; its first token is the file admin.token in its data directory",
+            target.url
+        )));
+    }
+    target.token = target.token.map(|t| t.trim().to_owned());
+    Ok(target)
+}
+
+/// The same for what needs no token; there may be one all the same.
+pub(super) fn address(given: &Connection) -> Result<Target, Failure> {
     let contexts = load()?;
     let name = given.context.as_deref().unwrap_or(&contexts.current);
     let context = contexts.context.get(name);
@@ -130,21 +144,14 @@ pub(super) fn resolve(given: &Connection) -> Result<Target, Failure> {
         .clone()
         .or_else(|| context.and_then(|c| c.ca.clone()));
     target.ca_pem = ca.map(|path| read_to_string(&path)).transpose()?;
-    target.token = given
-        .token
-        .clone()
-        .or_else(|| context.map(|c| c.token.clone()));
+    target.token = match (&given.token, &given.token_file) {
+        (Some(token), _) => Some(token.clone()),
+        (None, Some(file)) => Some(read_to_string(file)?),
+        (None, None) => context.map(|c| c.token.clone()),
+    };
     if target.token.is_none() && local {
         target.token = local_token();
     }
-    if target.token.is_none() {
-        return Err(Failure::usage(format!(
-            "no API token for {}: set FLEETCTL_TOKEN, or remember the controller with `fleetctl \
-             context add`; its first token is the file admin.token in its data directory",
-            target.url
-        )));
-    }
-    target.token = target.token.map(|t| t.trim().to_owned());
     Ok(target)
 }
 

@@ -10,6 +10,7 @@ mod alerts;
 mod apply;
 mod args;
 mod audit;
+mod blobs;
 mod check;
 mod client;
 mod cluster;
@@ -17,11 +18,14 @@ mod command;
 mod complete;
 mod config;
 mod context;
+mod deploy;
+mod discover;
 mod drain;
 mod events;
 mod exec;
 mod files;
 mod follow;
+mod image;
 mod local;
 mod logs;
 mod migrate;
@@ -39,6 +43,7 @@ mod terminal;
 mod token;
 mod top;
 mod traced;
+mod upgrade;
 mod validate;
 mod versions;
 mod when;
@@ -56,6 +61,8 @@ pub(crate) struct Failure {
     code: u8,
     /// The controller said no.
     refused: bool,
+    /// It said no to something that may be otherwise soon.
+    conflict: bool,
 }
 
 impl Failure {
@@ -64,6 +71,7 @@ impl Failure {
             message: message.into(),
             code: 1,
             refused: false,
+            conflict: false,
         }
     }
 
@@ -72,11 +80,17 @@ impl Failure {
         self.refused
     }
 
+    /// It was refused as something that is not so at this moment, and may be soon.
+    fn is_conflict(&self) -> bool {
+        self.conflict
+    }
+
     fn usage(message: impl Into<String>) -> Failure {
         Failure {
             message: message.into(),
             code: 2,
             refused: false,
+            conflict: false,
         }
     }
 }
@@ -107,6 +121,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The whole command line as data, for who documents it (`examples/man.rs`).
+pub fn command_line() -> clap::Command {
+    Cli::command()
+}
+
+/// What a shell reads once so that it completes commands of fleetctl: it asks the program `program`
+/// each time. None for a shell that is not known.
+///
+/// # Errors
+/// When the script cannot be written down.
+pub fn completion(shell: &str, program: &str) -> std::io::Result<Option<String>> {
+    complete::registration(shell, program)
+}
+
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli {
         connection,
@@ -124,7 +152,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Controller(args) => role::controller(&args),
         Verb::Agent(args) => role::agent(&args),
         Verb::Broker(args) => role::broker(&args),
+        Verb::Check(args) if args.ready => check::ready(&connection),
         Verb::Check(args) => check::run(&args),
+        Verb::Discover(args) => discover::run(&args),
         Verb::Simulate(args) => simulate::run(&connection, &args),
         Verb::Config(verb) => config::run(verb),
         Verb::Validate(args) => validate::run(&args),
@@ -136,7 +166,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Context(verb) => context::run(verb),
         // Without anybody to ask it still says what it is.
         Verb::Version if context::resolve(&connection).is_err() => {
-            output::print(&format!("fleetctl   {}\n", crate::VERSION))?;
+            output::print(&format!(
+                "fleetctl   {}\n",
+                crate::support::release::version()
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Audit(args) if args.file().is_some() => audit::offline(&args),
@@ -165,7 +198,10 @@ async fn operate(mut client: client::Client, verb: Verb) -> Result<ExitCode, Fai
         Verb::Instance(verb) => return migrate::run(&mut client, verb).await,
         Verb::Rebalance(args) => return rebalance::run(&mut client, args).await,
         Verb::Command(verb) => return command::run(&mut client, verb).await,
+        Verb::Image(verb) => return image::run(&mut client, verb).await,
+        Verb::Upgrade(args) => return upgrade::run(&mut client, *args).await,
         Verb::Top(args) => return top::run(&mut client, args).await,
+        Verb::Deploy(args) => return deploy::run(&mut client, *args).await,
         Verb::Rm(args) => apply::rm(&mut client, args).await,
         Verb::Adopt(args) => adopt::run(&mut client, args).await,
         Verb::Ps(args) => ps::run(&mut client, args).await,

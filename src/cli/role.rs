@@ -13,12 +13,15 @@ use crate::{
     gate::FleetGate,
     identity::FleetIdentity,
     manifest::Source,
-    support::{Shutdown, clock},
+    support::{
+        Shutdown, clock,
+        service::{self, Watchdog},
+    },
+    upgrade::{self, Begun},
 };
 use std::{
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
     sync::Arc,
 };
 use tracing::{error, info};
@@ -104,19 +107,26 @@ pub(super) fn agent(args: &AgentArgs) -> Result<ExitCode, Failure> {
     let config = AgentConfig::resolve(source.as_ref(), &args.overrides, &around)?;
     make_data_dir(&config.common.data_dir)?;
     start_log(&config.common);
+    // A fleet is what upgrades come from.
+    let own = match config.standalone {
+        Some(_) => None,
+        None => match upgrade::begin(&config.common.data_dir) {
+            Begun::Run(standing) => Some(standing),
+            Begun::Ended(code) => return Ok(code),
+        },
+    };
+    let standing = own.clone();
     let end = runtime(0)?.block_on(async {
         let shutdown = Shutdown::on_signals();
         tokio::spawn(settle());
-        agent::run(config, shutdown).await
+        agent::run(config, own, shutdown).await
     })?;
     match end {
         AgentEnd::Stopped => Ok(ExitCode::SUCCESS),
+        AgentEnd::HandOver => Ok(ExitCode::from(upgrade::HANDED_OVER)),
         // The same process, so that a service manager sees no end.
         AgentEnd::Restart => {
-            let program = std::env::current_exe()?;
-            let failed = Command::new(program)
-                .args(std::env::args_os().skip(1))
-                .exec();
+            let failed = upgrade::start_anew(standing.as_ref());
             Err(Failure::new(format!("cannot start anew: {failed}")))
         }
     }
@@ -135,6 +145,7 @@ pub(super) fn broker(args: &BrokerArgs) -> Result<ExitCode, Failure> {
 async fn settle() {
     tokio::time::sleep(std::time::Duration::from_secs(10)).await;
     crate::support::memory::release_start_code();
+    crate::support::memory::release_start_stack();
 }
 
 async fn serve_broker(config: BrokerConfig) -> Result<ExitCode, Failure> {
@@ -154,7 +165,12 @@ async fn serve_broker(config: BrokerConfig) -> Result<ExitCode, Failure> {
         ..Limits::default()
     };
     let listeners = controller::broker_listeners(&config.mqtt_listen, &identity)?;
-    let broker = Broker::start(Settings { listeners, limits }, gate.clone()).await?;
+    let settings = Settings {
+        listeners,
+        limits,
+        stranger: None,
+    };
+    let broker = Broker::start(settings, gate.clone()).await?;
     for address in broker.addresses() {
         info!(%address, "broker listens");
     }
@@ -164,12 +180,25 @@ async fn serve_broker(config: BrokerConfig) -> Result<ExitCode, Failure> {
         let address = bound.map_err(Failure::new)?;
         info!(%address, "metrics are served");
     }
+    if config.mdns {
+        let listening = broker.addresses().iter().copied().zip(&config.mqtt_listen);
+        tokio::spawn(controller::tell_the_network(
+            listening.map(|(address, l)| (address, l.tls)).collect(),
+            fleet,
+            shutdown.clone(),
+        ));
+    }
     let access = topics.access();
     let mut look = tokio::time::interval(std::time::Duration::from_secs(1));
     let mut known = Vec::new();
+    let mut watchdog = Watchdog::of_this_process();
+    service::ready();
+    service::status("listening");
     loop {
         tokio::select! {
+            () = watchdog.due() => {}
             () = shutdown.wait() => {
+                service::stopping();
                 // What serves the metrics ends by itself, and then this is the only one.
                 if let Some(broker) = Arc::into_inner(broker) {
                     broker.shutdown().await;

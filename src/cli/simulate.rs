@@ -333,6 +333,7 @@ async fn make_token(client: &mut Client) -> Result<String, Failure> {
         name: "simulate".into(),
         role: None,
         ttl_ms: Some(TOKEN_TTL_MS),
+        uses: None,
     };
     let created: TokenCreated = client.post("/api/v1/tokens", &new).await?;
     Ok(created.token)

@@ -62,6 +62,8 @@ async fn export(client: &mut Client, names: Vec<Name>) -> Result<(), Failure> {
     let mut views: Vec<WorkloadView> = Vec::new();
     if names.is_empty() {
         views = client.list("/api/v1/workloads").await?;
+        // No manifest can have the agent in it.
+        views.retain(|v| !matches!(v.spec.run, Run::Agent { .. }));
     }
     for name in &names {
         views.push(client.get(&format!("/api/v1/workloads/{name}")).await?);

@@ -2,6 +2,7 @@
 
 use super::{
     Role, Surroundings,
+    boot_dir::BootDir,
     common::{Common, CommonOverrides, parse_path},
     join::{JoinSource, JoinToken},
     otlp::{Otlp, OtlpOverrides},
@@ -61,6 +62,12 @@ pub struct AgentConfig {
     pub local_socket: Option<PathBuf>,
     /// `otlp_endpoint`, `otlp_headers_file`: where spans are sent.
     pub otlp: Otlp,
+    /// `boot_dir`: where the first boot's join token, name and labels are.
+    pub boot_dir: BootDir,
+    /// `mdns`: a controller that is not where it was is looked for in the local network.
+    pub mdns: bool,
+    /// The agent is a process of its own, not a part of a controller or of a simulation.
+    pub own_process: bool,
 }
 
 /// A Unix socket, or that it is not to be used.
@@ -188,6 +195,20 @@ pub struct AgentOverrides {
         value_parser = EngineSocket::parse
     )]
     pub local_socket: Option<EngineSocket>,
+    /// Directory with the first boot's join token, name and labels, or off
+    #[arg(long, env = "FLEETCTL_BOOT_DIR", value_name = "DIR", value_parser = BootDir::parse)]
+    pub boot_dir: Option<BootDir>,
+    /// Look for a controller that is not where it was in the local network
+    #[arg(
+        long,
+        env = "FLEETCTL_MDNS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub mdns: Option<bool>,
     #[command(flatten)]
     pub otlp: OtlpOverrides,
 }
@@ -250,6 +271,8 @@ impl AgentConfig {
         let dir = s.parsed("dir", given.dir, parse_path);
         check_standalone(s, alone, dir.is_some(), joins);
         let local_socket = s.parsed("local_socket", given.local_socket, EngineSocket::parse);
+        let boot_dir = s.parsed("boot_dir", given.boot_dir, BootDir::parse);
+        let mdns = s.bool("mdns", given.mdns, true);
         let otlp = Otlp::read(s, given.otlp, around);
         settings.finish();
         let default_socket = || EngineSocket::At(Self::socket_in(&common.data_dir));
@@ -273,6 +296,9 @@ impl AgentConfig {
             reconnect_max_ms,
             processes,
             otlp,
+            boot_dir: boot_dir.unwrap_or_default(),
+            mdns,
+            own_process: true,
         })
     }
 
@@ -304,6 +330,9 @@ impl AgentConfig {
             reconnect_max_ms: 5_000,
             processes: true,
             otlp,
+            boot_dir: BootDir::Off,
+            mdns: false,
+            own_process: false,
         }
     }
 
@@ -346,6 +375,8 @@ impl AgentConfig {
         line(t, "standalone", self.standalone.is_some().to_string());
         line(t, "dir", path(&self.standalone, ""));
         line(t, "local_socket", path(&self.local_socket, "off"));
+        line(t, "boot_dir", quote(&self.boot_dir.text()));
+        line(t, "mdns", self.mdns.to_string());
         self.otlp.render(t);
         text
     }

@@ -39,6 +39,8 @@ pub struct BrokerConfig {
     pub topic_prefix: String,
     /// `metrics_listen`: loopback address of `/metrics`; none: not served.
     pub metrics_listen: Option<SocketAddr>,
+    /// `mdns`: told to the local network, where it listens beyond loopback.
+    pub mdns: bool,
 }
 
 // Not a doc comment: it would become the description of the command.
@@ -90,6 +92,17 @@ pub struct BrokerOverrides {
         value_parser = parse_metrics_listen
     )]
     pub metrics_listen: Option<SocketAddr>,
+    /// Tell the local network where the broker listens
+    #[arg(
+        long,
+        env = "FLEETCTL_MDNS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub mdns: Option<bool>,
 }
 
 impl BrokerConfig {
@@ -143,6 +156,7 @@ impl BrokerConfig {
             .parsed_or_empty("topic_prefix", given.topic_prefix, parse_topic_prefix)
             .unwrap_or_else(|| super::DEFAULT_TOPIC_PREFIX.to_owned());
         let metrics_listen = s.parsed("metrics_listen", given.metrics_listen, parse_metrics_listen);
+        let mdns = s.bool("mdns", given.mdns, true);
         settings.finish();
         BrokerConfig {
             common,
@@ -152,6 +166,7 @@ impl BrokerConfig {
             max_packet,
             topic_prefix,
             metrics_listen,
+            mdns,
         }
     }
 
@@ -168,6 +183,7 @@ impl BrokerConfig {
         line(t, "topic_prefix", quote(&self.topic_prefix));
         let metrics = self.metrics_listen.map(|a| a.to_string());
         line(t, "metrics_listen", quote(&metrics.unwrap_or_default()));
+        line(t, "mdns", self.mdns.to_string());
         text
     }
 }

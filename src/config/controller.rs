@@ -3,7 +3,7 @@
 use super::{
     AlertsConfig, Role, Surroundings, alerts,
     common::{Common, CommonOverrides, parse_path, parse_topic_prefix},
-    listen::{Listen, parse_advertised, parse_broker},
+    listen::{Listen, parse_advertised, parse_blob_url, parse_broker},
     otlp::{Otlp, OtlpOverrides},
     read_listen, rebalance, role_table,
     settings::Settings,
@@ -42,6 +42,9 @@ pub struct ControllerConfig {
     pub broker: Option<Endpoint>,
     /// `broker_ca`: PEM file with the CA of that broker; `None`: that of the fleet.
     pub broker_ca: Option<PathBuf>,
+    /// `blob_url`: where nodes fetch images and binaries; `None`: at the broker, which must be the
+    /// embedded one.
+    pub blob_url: Option<String>,
     /// `topic_prefix`: before every topic, without slashes around it; may be empty.
     pub topic_prefix: String,
     /// `advertise`: `host` or `host:port` of the broker for the join line; empty: those of this
@@ -49,6 +52,8 @@ pub struct ControllerConfig {
     pub advertise: Vec<String>,
     /// `auto_approve`: a node with a valid token is let in without a person.
     pub auto_approve: bool,
+    /// `mdns`: the embedded broker is told to the local network, where it listens beyond loopback.
+    pub mdns: bool,
     /// `with_agent`: run an agent for this machine too.
     pub with_agent: bool,
     /// `node_name`: name of that agent's node; `None`: the host name.
@@ -122,6 +127,14 @@ pub struct ControllerOverrides {
     /// PEM file with the CA of that broker
     #[arg(long, env = "FLEETCTL_BROKER_CA", value_name = "FILE")]
     pub broker_ca: Option<PathBuf>,
+    /// Address of this API for nodes that fetch images and binaries, with an external broker
+    #[arg(
+        long,
+        env = "FLEETCTL_BLOB_URL",
+        value_name = "URL",
+        value_parser = parse_blob_url
+    )]
+    pub blob_url: Option<String>,
     /// What stands before every topic
     #[arg(
         long,
@@ -150,6 +163,17 @@ pub struct ControllerOverrides {
         value_parser = BoolishValueParser::new()
     )]
     pub auto_approve: Option<bool>,
+    /// Tell the local network where the embedded broker listens
+    #[arg(
+        long,
+        env = "FLEETCTL_MDNS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub mdns: Option<bool>,
     /// Run an agent for this machine too
     #[arg(
         long,
@@ -278,6 +302,7 @@ impl ControllerConfig {
             ),
             broker: s.parsed("broker", given.broker, parse_broker),
             broker_ca: s.parsed("broker_ca", given.broker_ca, parse_path),
+            blob_url: s.parsed("blob_url", given.blob_url, parse_blob_url),
             topic_prefix: s
                 .parsed_or_empty("topic_prefix", given.topic_prefix, parse_topic_prefix)
                 .unwrap_or_else(|| super::DEFAULT_TOPIC_PREFIX.to_owned()),
@@ -285,6 +310,7 @@ impl ControllerConfig {
                 .list("advertise", given.advertise, parse_advertised)
                 .unwrap_or_default(),
             auto_approve: s.bool("auto_approve", given.auto_approve, true),
+            mdns: s.bool("mdns", given.mdns, true),
             with_agent: s.bool("with_agent", given.with_agent, false),
             node_name: s.parsed("node_name", given.node_name, super::parse_name),
             heartbeat_interval_ms: s.duration_ms(
@@ -386,9 +412,15 @@ impl ControllerConfig {
             .as_ref()
             .map(|path| path.to_string_lossy().into_owned());
         line(t, "broker_ca", quote(&broker_ca.unwrap_or_default()));
+        line(
+            t,
+            "blob_url",
+            quote(self.blob_url.as_deref().unwrap_or_default()),
+        );
         line(t, "topic_prefix", quote(&self.topic_prefix));
         line(t, "advertise", quote_list(&self.advertise));
         line(t, "auto_approve", self.auto_approve.to_string());
+        line(t, "mdns", self.mdns.to_string());
         line(t, "with_agent", self.with_agent.to_string());
         line(
             t,
@@ -426,6 +458,8 @@ impl ControllerConfig {
             heartbeat_interval_ms: self.heartbeat_interval_ms,
             telemetry: self.telemetry.clone(),
             logs: self.log_shipping,
+            // Said by the controller, which knows its CA.
+            blobs: None,
         }
     }
 }

@@ -124,6 +124,24 @@ pub fn parse_broker(text: &str) -> Result<Endpoint, Flaw> {
         .map_err(|e: EndpointError| Flaw::new(e.to_string()))
 }
 
+/// Where nodes reach the API: `https://host:7070`, perhaps with a path; the result is the text.
+///
+/// # Errors
+/// Anything else.
+pub fn parse_blob_url(text: &str) -> Result<String, Flaw> {
+    let url: Option<hyper::Uri> = text.parse().ok();
+    let fine = url.is_some_and(|url| {
+        let scheme = matches!(url.scheme_str(), Some("http" | "https"));
+        let authority = url.authority().is_some_and(|a| !a.as_str().contains('@'));
+        scheme && authority && url.query().is_none()
+    });
+    match fine {
+        true => Ok(text.trim_end_matches('/').to_owned()),
+        false => Err(Flaw::new("this is no address of the API")
+            .hint("as in `https://fleet.example:7070`; the host is what nodes call it")),
+    }
+}
+
 /// An address that a join line names: `host` or `host:port`; the result is the text.
 ///
 /// # Errors

@@ -12,6 +12,7 @@
 mod absent;
 mod agent;
 mod alerts;
+mod boot_dir;
 mod broker;
 mod common;
 mod controller;
@@ -28,11 +29,12 @@ mod tests;
 
 pub use agent::{AgentConfig, AgentOverrides, DEFAULT_RECONNECT_MAX_MS, EngineSocket, parse_label};
 pub use alerts::AlertsConfig;
+pub use boot_dir::BootDir;
 pub use broker::{BrokerConfig, BrokerOverrides};
 pub use common::{Common, CommonOverrides, LogFormat, parse_log, parse_topic_prefix};
 pub use controller::{ControllerConfig, ControllerOverrides};
 pub use join::{JoinSource, JoinToken};
-pub use listen::{Listen, parse_advertised, parse_broker};
+pub use listen::{Listen, parse_advertised, parse_blob_url, parse_broker};
 pub use otlp::{Otlp, OtlpOverrides};
 
 use crate::{
@@ -87,6 +89,8 @@ pub struct Surroundings {
     pub home: Option<PathBuf>,
     /// `$XDG_STATE_HOME`.
     pub state_home: Option<PathBuf>,
+    /// `$STATE_DIRECTORY`: what a service manager has made for this role, of several the first.
+    pub state_directory: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<PathBuf>,
     /// The machine's own name.
@@ -108,6 +112,10 @@ impl Surroundings {
             root: rustix::process::geteuid().is_root(),
             home: path("HOME"),
             state_home: path("XDG_STATE_HOME"),
+            state_directory: env::var("STATE_DIRECTORY")
+                .ok()
+                .and_then(|all| Some(PathBuf::from(all.split(':').next()?)))
+                .filter(|path| path.is_absolute()),
             runtime_dir: path("XDG_RUNTIME_DIR"),
             host_name: rustix::system::uname()
                 .nodename()
@@ -124,6 +132,12 @@ impl Surroundings {
 
     /// Where the role called `role` keeps its data by default.
     fn data_dir(&self, role: &str) -> Option<PathBuf> {
+        // Of a service of its own. The directory of another role's service is not to be shared.
+        if let Some(given) = &self.state_directory
+            && given.file_name().is_some_and(|name| name == role)
+        {
+            return Some(given.clone());
+        }
         if self.root {
             return Some(Path::new("/var/lib/fleetctl").join(role));
         }

@@ -329,10 +329,18 @@ fn who_is_not_root_has_other_defaults() {
     );
     let mine = Surroundings {
         state_home: Some("/state".into()),
+        // Of another role's service, which must not be shared.
+        state_directory: Some("/var/lib/fleetctl/controller".into()),
         ..mine
     };
     let config = AgentConfig::resolve(None, &AgentOverrides::default(), &mine).unwrap();
     assert_eq!(config.common.data_dir, Path::new("/state/fleetctl/agent"));
+    let service = Surroundings {
+        state_directory: Some("/var/lib/fleetctl/agent".into()),
+        ..mine
+    };
+    let config = AgentConfig::resolve(None, &AgentOverrides::default(), &service).unwrap();
+    assert_eq!(config.common.data_dir, Path::new("/var/lib/fleetctl/agent"));
 }
 
 #[test]

@@ -324,7 +324,7 @@ impl Core<'_> {
                     node,
                     order,
                     trace,
-                } => c.outbox.command(&id, &node, order, trace),
+                } => c.outbox.command(&id, &node, *order, trace),
                 Effect::Emit(event) => {
                     info!(event = event.event, message = event.message, "fleet");
                     c.events.publish(event);

@@ -42,6 +42,7 @@ pub(super) async fn first_token(
             digest: token.digest,
         },
         expires_ms: 0,
+        uses: None,
     };
     let by = Actor {
         token: "first start".into(),
@@ -59,7 +60,8 @@ pub(super) async fn first_token(
 }
 
 impl Controller {
-    /// Makes a join token that is valid until `expires_ms` (0: for ever), and journals it.
+    /// Makes a join token that is valid until `expires_ms` (0: for ever), for so many machines or for
+    /// any number, and journals it.
     ///
     /// # Errors
     /// As [`Controller::change`].
@@ -68,6 +70,7 @@ impl Controller {
         by: Option<Actor>,
         name: String,
         expires_ms: u64,
+        uses: Option<u32>,
     ) -> Result<String, AskError> {
         let id = identity::random_id().map_err(|e| AskError::NotDurable(e.to_string()))?;
         let grant = TokenGrant::Join;
@@ -78,6 +81,7 @@ impl Controller {
                 name,
                 grant,
                 expires_ms,
+                uses,
             },
         )
         .await?;

@@ -159,7 +159,7 @@ impl Inbox {
                     .fleet()
                     .command(&result.id)
                     .is_some_and(|r| r.node == node);
-                if journaled {
+                if journaled && result.outcome.progress.is_none() {
                     let CommandResult { id, outcome } = result.clone();
                     self.tell(Input::Told(Change::CommandFinished { id, outcome }))
                         .await;
@@ -251,12 +251,12 @@ impl Inbox {
         let now = clock::unix_ms();
         let expires = {
             let fleet = c.fleet();
-            let valid = fleet.join_token_is_valid(&body.token, now);
+            let valid = fleet.join_token_serves(&body.token, node.as_str(), &body.key, now);
             let token = fleet.tokens().find(|(id, _)| **id == body.token);
             token.filter(|_| valid).map(|(_, t)| t.expires_ms)
         };
         let Some(expires) = expires else {
-            let text = "its token has expired or was revoked; create another with \
+            let text = "its token has expired, was revoked, or has been used; create another with \
                         `fleetctl token create --kind join`";
             c.outbox.refuse(node, &body.key, text.to_owned());
             return Err("token");

@@ -33,7 +33,7 @@ pub(super) async fn local_agent(
             controller.join_token("local".into(), 1)
         } else {
             match controller
-                .create_join_token(None, format!("local node {name}"), hour)
+                .create_join_token(None, format!("local node {name}"), hour, None)
                 .await
             {
                 Ok(token) => token,
@@ -54,9 +54,9 @@ pub(super) async fn local_agent(
             config.otlp.clone(),
             &around,
         );
-        match agent::run(agent, shutdown.clone()).await {
+        match agent::run(agent, None, shutdown.clone()).await {
             Ok(AgentEnd::Restart) => continue,
-            Ok(AgentEnd::Stopped) => return,
+            Ok(AgentEnd::Stopped | AgentEnd::HandOver) => return,
             Err(error) => {
                 error!(
                     error = crate::support::chain(&error),

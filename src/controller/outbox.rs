@@ -75,6 +75,7 @@ impl Outbox {
                 payload: payload.into(),
                 at_least_once: kind.qos() == 1,
                 retain: kind.retained(),
+                receipt: None,
             });
         }
     }

@@ -55,6 +55,8 @@ enum Feed {
     None,
     Lines(mpsc::Sender<Logs>),
     Exec(mpsc::Sender<ExecNews>),
+    /// How far it is, in a few words.
+    Progress(mpsc::Sender<String>),
 }
 
 impl Pending {
@@ -84,6 +86,19 @@ impl Pending {
         news: mpsc::Sender<ExecNews>,
     ) -> Result<oneshot::Receiver<CommandOutcome>, PendingError> {
         self.add(id, node, Feed::Exec(news))
+    }
+
+    /// Waits for the result of `id`, and hears how far it is. It must be [`Pending::forget`]ten.
+    ///
+    /// # Errors
+    /// [`PendingError`].
+    pub fn expect_long(
+        &self,
+        id: &str,
+        node: &Name,
+        progress: mpsc::Sender<String>,
+    ) -> Result<oneshot::Receiver<CommandOutcome>, PendingError> {
+        self.add(id, node, Feed::Progress(progress))
     }
 
     fn add(
@@ -120,6 +135,13 @@ impl Pending {
         let mut commands = self.locked();
         if let Some(waiting) = commands.get_mut(&result.id) {
             if waiting.node != *node {
+                return;
+            }
+            if let Some(progress) = &result.outcome.progress {
+                if let Feed::Progress(sender) = &waiting.feed {
+                    // One that is left out is followed by another.
+                    let _ = sender.try_send(progress.clone());
+                }
                 return;
             }
             if let Some(sender) = waiting.result.take() {
@@ -227,6 +249,29 @@ mod tests {
         assert_eq!(end, Err(mpsc::error::TryRecvError::Disconnected));
         pending.forget("a");
         assert!(pending.locked().is_empty());
+    }
+
+    #[test]
+    fn a_long_command_says_how_far_it_is_before_it_ends() {
+        let pending = Pending::default();
+        let (progress, mut told) = mpsc::channel(1);
+        let mut waits = pending.expect_long("a", &name("pi-1"), progress).unwrap();
+        let going_on = |text: &str| CommandResult {
+            id: "a".into(),
+            outcome: CommandOutcome::going_on(text),
+        };
+        pending.finish(&name("pi-1"), &going_on("1%"));
+        pending.finish(&name("pi-2"), &going_on("77%"));
+        pending.finish(&name("pi-1"), &going_on("one too many for who reads"));
+        assert!(waits.try_recv().is_err());
+        assert_eq!(told.try_recv().as_deref(), Ok("1%"));
+        assert!(told.try_recv().is_err());
+        pending.finish(&name("pi-1"), &result("a"));
+        assert_eq!(waits.try_recv(), Ok(CommandOutcome::done()));
+        // Somebody who does not listen to it is not answered by it.
+        let mut waits = pending.expect("a", &name("pi-1"), None).unwrap();
+        pending.finish(&name("pi-1"), &going_on("2%"));
+        assert!(waits.try_recv().is_err());
     }
 
     #[test]

@@ -6,11 +6,13 @@ use super::{
     inbox::Inbox,
     live::Live,
     local::local_agent,
+    neighbours::{show_life, tell_the_network},
     outbox::Outbox,
     state::{Controller, Input, JoinBase},
 };
 use crate::{
     agent::{self},
+    blobs::{self, Blobs, Door},
     broker::{Broker, BrokerError, Listener},
     config::{ControllerConfig, Listen},
     contract::{CONTROLLER, Kind, MAX_PAYLOAD, Topics},
@@ -19,9 +21,9 @@ use crate::{
     http,
     identity::{self, FleetIdentity, IdentityError, credential},
     journal::{self, Journal, JournalError, SqliteJournal},
-    model::Presence,
+    model::{BlobSource, NodeConfig, Presence},
     mqtt::{self, Endpoint, Login, LoginSource, SessionEvent, SessionSettings},
-    support::{Shutdown, clock},
+    support::{Shutdown, clock, service},
     trace,
 };
 use std::{
@@ -62,6 +64,9 @@ pub enum ControllerError {
     /// No room for its thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
+    /// Its directory of blobs.
+    #[error("blobs cannot be kept: {0}")]
+    Blobs(std::io::Error),
 }
 
 /// Runs a controller until it is asked to stop.
@@ -84,8 +89,12 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
     let gate = Arc::new(FleetGate::new(identity.key.public(), topics.clone(), false));
     gate.set_access(fleet.access());
 
+    let blobs = Arc::new(Blobs::open(&dir.join("blobs")).map_err(ControllerError::Blobs)?);
+    let door = Arc::new(Door::new(blobs.clone(), gate.clone()));
     let broker = match config.embed_broker {
-        true => Some(Arc::new(start_broker(&config, &identity, &gate).await?)),
+        true => Some(Arc::new(
+            start_broker(&config, &identity, &gate, door.clone()).await?,
+        )),
         false => None,
     };
     let join = join_base(&config, &identity, broker.as_deref())?;
@@ -104,6 +113,8 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
         fleet: std::sync::RwLock::new(fleet),
         inputs,
         identity,
+        blobs,
+        door,
         live: Live::default(),
         events: EventLog::new(now),
         alerts: AlertBoard::open(&config.alerts, dir),
@@ -127,10 +138,22 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
         dashboard_dir: config.dashboard_dir.clone(),
         changed: tokio::sync::watch::Sender::new(0),
     });
+    // The door is older than the fleet, and does not keep it.
+    let keeper = Arc::downgrade(&controller);
+    controller.door.ask_for_images(Box::new(move |reference| {
+        http::kept_image(&keeper.upgrade()?.fleet(), reference)
+    }));
     let session = connect(&config, &controller, own_endpoint)?;
     let core = spawn_core(&config, &controller, Box::new(journal), queue)?;
     let first_start = first_token(&controller, dir).await?;
-    let node_config = config.node_config();
+    let blobs = config.blob_url.clone().map(|url| BlobSource {
+        url,
+        ca_sha256: Some(identity::sha256_hex(controller.identity.ca.certificate())),
+    });
+    let node_config = NodeConfig {
+        blobs,
+        ..config.node_config()
+    };
     let _ = controller
         .change(None, Change::Configured { node_config })
         .await;
@@ -151,9 +174,21 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
             shutdown.clone(),
         ))
     });
+    let pruning = tokio::spawn(blobs::prune_daily(controller.clone(), shutdown.clone()));
     let grace = Duration::from_millis(config.start_grace_ms);
     let alerts = tokio::spawn(alerts::watch(controller.clone(), grace, shutdown.clone()));
     announce(&controller, served.urls(), dir, first_start).await;
+    let announced = broker.as_deref().filter(|_| config.mdns).map(|broker| {
+        let listening = broker.addresses().iter().copied().zip(&config.mqtt_listen);
+        tokio::spawn(tell_the_network(
+            listening.map(|(address, l)| (address, l.tls)).collect(),
+            controller.identity.key.public(),
+            shutdown.clone(),
+        ))
+    });
+    service::ready();
+    service::status("listening");
+    let watched = tokio::spawn(show_life(controller.clone()));
 
     let died = async {
         match &broker {
@@ -170,12 +205,18 @@ pub async fn run(config: ControllerConfig, shutdown: Shutdown) -> Result<(), Con
         shutdown.trigger();
     }
     info!("controller stops");
+    service::stopping();
+    watched.abort();
+    if let Some(announced) = announced {
+        let _ = tokio::time::timeout(Duration::from_secs(1), announced).await;
+    }
     served.stopped().await;
     if let Some(local) = local {
         let _ = tokio::time::timeout(Duration::from_secs(5), local).await;
         hear_goodbyes(&controller).await;
     }
     let _ = tokio::time::timeout(Duration::from_secs(5), alerts).await;
+    pruning.abort();
     let _ = controller.inputs.send_async(Input::Stop).await;
     let _ = tokio::task::spawn_blocking(move || core.join()).await;
     listening.abort();
@@ -214,7 +255,7 @@ async fn announce(controller: &Controller, urls: &[String], dir: &Path, first_st
     }
     let day = clock::unix_ms() + 86_400_000;
     match controller
-        .create_join_token(None, "first start".into(), day)
+        .create_join_token(None, "first start".into(), day, None)
         .await
     {
         Ok(token) => {
@@ -234,6 +275,7 @@ async fn start_broker(
     config: &ControllerConfig,
     identity: &FleetIdentity,
     gate: &Arc<FleetGate>,
+    door: Arc<Door>,
 ) -> Result<Broker, ControllerError> {
     let mut listeners = broker_listeners(&config.mqtt_listen, identity)?;
     // The controller's own way in, whatever else there is.
@@ -242,7 +284,11 @@ async fn start_broker(
         max_packet: MAX_PAYLOAD + 4_096,
         ..Default::default()
     };
-    let settings = crate::broker::Settings { listeners, limits };
+    let settings = crate::broker::Settings {
+        listeners,
+        limits,
+        stranger: Some(door),
+    };
     let broker = Broker::start(settings, gate.clone()).await?;
     for (address, listen) in broker.addresses().iter().zip(&config.mqtt_listen) {
         info!(%address, tls = listen.tls, "broker listens");
@@ -273,7 +319,7 @@ pub(crate) fn broker_listeners(
     Ok(listeners)
 }
 
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     let names = rustix::system::uname();
     names.nodename().to_string_lossy().into_owned()
 }

@@ -6,7 +6,7 @@ use crate::{
     fleet::{Actor, Change, Fleet, Refusal},
     identity::FleetIdentity,
     journal::{AuditPage, Journal, JournalError, Trail},
-    model::{CommandKind, CommandOutcome, CommandSpec, Name, TraceContext},
+    model::{CommandKind, CommandOutcome, CommandSpec, IMAGE_FEATURES, Name, TraceContext},
     support::clock,
     trace::{self, OpenSpan, SpanKind, Tracer},
 };
@@ -18,10 +18,19 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// What is done with the journal on the thread that owns it.
 pub(super) type Reading = Box<dyn FnOnce(&mut dyn Journal) + Send>;
+
+/// An order that says how far it is counts as lost when nothing came for so long.
+const SILENCE: Duration = Duration::from_secs(120);
+/// And after so long in any case.
+const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
+/// Characters of how far one is.
+const MAX_STEP: usize = 200;
+/// Words of how far one is that wait to be read.
+const STEPS: usize = 8;
 
 /// Something for the core thread.
 pub enum Input {
@@ -67,6 +76,10 @@ pub struct Controller {
     pub(super) inputs: flume::Sender<Input>,
     /// Keys and CA.
     pub identity: FleetIdentity,
+    /// What it keeps for nodes, by hash.
+    pub blobs: Arc<crate::blobs::Blobs>,
+    /// Where nodes fetch that.
+    pub door: Arc<crate::blobs::Door>,
     /// What nodes said last of how they are.
     pub live: Live,
     /// What happened lately.
@@ -111,6 +124,26 @@ pub struct Controller {
     pub dashboard_dir: Option<PathBuf>,
     /// Wakes who waits for the fleet to change.
     pub changed: tokio::sync::watch::Sender<u64>,
+}
+
+/// Until the result comes, or nothing for [`SILENCE`].
+async fn follow(
+    mut receiver: oneshot::Receiver<CommandOutcome>,
+    mut steps: mpsc::Receiver<String>,
+    told: mpsc::Sender<String>,
+) -> Option<CommandOutcome> {
+    let over = tokio::time::Instant::now() + LONGEST;
+    loop {
+        let silent = (tokio::time::Instant::now() + SILENCE).min(over);
+        tokio::select! {
+            outcome = &mut receiver => return outcome.ok(),
+            Some(step) = steps.recv() => {
+                // Who reads slowly misses one, and gets the next.
+                let _ = told.try_send(super::plain::text(&step, MAX_STEP));
+            }
+            () = tokio::time::sleep_until(silent) => return None,
+        }
+    }
 }
 
 /// What every join token of this fleet carries.
@@ -219,6 +252,31 @@ impl Controller {
         node: &Name,
         order: CommandSpec,
     ) -> Result<CommandOutcome, AskError> {
+        self.traced_command(by, node, order, None).await
+    }
+
+    /// The same for one that may take hours, as long as its node says how far it is; that goes to
+    /// `told`.
+    ///
+    /// # Errors
+    /// As [`Controller::command`].
+    pub async fn long_command(
+        &self,
+        by: Option<Actor>,
+        node: &Name,
+        order: CommandSpec,
+        told: mpsc::Sender<String>,
+    ) -> Result<CommandOutcome, AskError> {
+        self.traced_command(by, node, order, Some(told)).await
+    }
+
+    async fn traced_command(
+        &self,
+        by: Option<Actor>,
+        node: &Name,
+        order: CommandSpec,
+        told: Option<mpsc::Sender<String>>,
+    ) -> Result<CommandOutcome, AskError> {
         let request = by.as_ref().and_then(|actor| actor.trace);
         let span = self.tracer.begin(request, SpanKind::Client, "command");
         let span = span.map(|mut span| {
@@ -226,7 +284,7 @@ impl Controller {
             span.set("fleetctl.node", node.as_str());
             span
         });
-        let ended = self.send_and_wait(by, node, order).await;
+        let ended = self.send_and_wait(by, node, order, told).await;
         if let Some(mut span) = span {
             match &ended {
                 Ok(outcome) if outcome.ok => {}
@@ -242,13 +300,15 @@ impl Controller {
         by: Option<Actor>,
         node: &Name,
         order: CommandSpec,
+        told: Option<mpsc::Sender<String>>,
     ) -> Result<CommandOutcome, AskError> {
         let request = by.as_ref().and_then(|actor| actor.trace);
-        let known = self
-            .fleet()
-            .node(node.as_str())
-            .map(|n| (n.presence, n.presence_reason.clone(), n.http));
-        let Some((presence, reason, http)) = known else {
+        let known = self.fleet().node(node.as_str()).map(|n| {
+            // One that has only just joined has not said it yet, and is no old one.
+            let features = n.facts.as_ref().map_or(IMAGE_FEATURES, |f| f.features);
+            (n.presence, n.presence_reason.clone(), n.http, features)
+        });
+        let Some((presence, reason, http, features)) = known else {
             return Err(Refusal::NotFound {
                 what: "node",
                 name: node.to_string(),
@@ -270,17 +330,30 @@ impl Controller {
             };
             return Ok(CommandOutcome::failed(format!("{node} is offline ({why})")));
         }
+        let about_images = matches!(order.command, CommandKind::Image | CommandKind::Images);
+        if about_images && features < IMAGE_FEATURES {
+            self.meter.command(CommandEnd::Unsent);
+            return Ok(CommandOutcome::failed(format!(
+                "the agent of {node} is of an older release and knows nothing of images; upgrade \
+                 it first (`fleetctl upgrade`)"
+            )));
+        }
         if !self.connected.load(Ordering::Relaxed) {
             self.meter.command(CommandEnd::Unsent);
             let text = "the controller has no connection to its broker; nothing was sent";
             return Ok(CommandOutcome::failed(text));
         }
-        let patience = self.patience(&order);
+        let patience = match told {
+            Some(_) => LONGEST,
+            None => self.patience(&order),
+        };
         let id = crate::identity::random_id().map_err(|e| AskError::NotDurable(e.to_string()))?;
-        let receiver = self
-            .pending
-            .expect(&id, node, None)
-            .map_err(|e| AskError::Refused(Refusal::Conflict(e.to_string())))?;
+        let (progress, steps) = mpsc::channel(STEPS);
+        let receiver = match told {
+            Some(_) => self.pending.expect_long(&id, node, progress),
+            None => self.pending.expect(&id, node, None),
+        };
+        let receiver = receiver.map_err(|e| AskError::Refused(Refusal::Conflict(e.to_string())))?;
         if order.command.changes_something() {
             let timeout = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
             let deadline_ms = clock::unix_ms().saturating_add(timeout);
@@ -298,8 +371,19 @@ impl Controller {
         } else {
             self.outbox.command(&id, node, order, request);
         }
-        match tokio::time::timeout(patience, receiver).await {
-            Ok(Ok(outcome)) => {
+        let waited = match told {
+            Some(told) => {
+                let waited = follow(receiver, steps, told).await;
+                self.pending.forget(&id);
+                waited.ok_or(SILENCE)
+            }
+            None => match tokio::time::timeout(patience, receiver).await {
+                Ok(Ok(outcome)) => Ok(outcome),
+                _ => Err(patience),
+            },
+        };
+        match waited {
+            Ok(outcome) => {
                 let end = match outcome.ok {
                     true => CommandEnd::Done,
                     false => CommandEnd::Failed,
@@ -307,10 +391,10 @@ impl Controller {
                 self.meter.command(end);
                 Ok(outcome)
             }
-            _ => {
+            Err(silent) => {
                 self.pending.forget(&id);
                 self.meter.command(CommandEnd::Unanswered);
-                let seconds = patience.as_secs_f32();
+                let seconds = silent.as_secs_f32();
                 Ok(CommandOutcome::failed(format!(
                     "{node} did not answer within {seconds} s"
                 )))

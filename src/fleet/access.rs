@@ -27,6 +27,9 @@ pub struct TokenRecord {
     pub expires_ms: UnixMs,
     /// It was revoked.
     pub revoked: bool,
+    /// So many machines may still join with it. `None`: any number, or it is no join token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
 }
 
 /// An API token that is taken.
@@ -44,6 +47,11 @@ impl TokenRecord {
     /// It is taken at `now`.
     pub fn is_valid(&self, now: UnixMs) -> bool {
         !self.revoked && (self.expires_ms == 0 || now < self.expires_ms)
+    }
+
+    /// As many machines as may have joined with it.
+    pub fn is_used_up(&self) -> bool {
+        self.uses == Some(0)
     }
 }
 
@@ -80,6 +88,35 @@ impl Fleet {
         token.is_some_and(|t| t.grant == TokenGrant::Join && t.is_valid(now))
     }
 
+    /// Whether the join token `id` serves the machine with `key` as `node` at `now`. One that is used
+    /// up still serves who has used it: the answer may have been lost.
+    pub fn join_token_serves(&self, id: &str, node: &str, key: &str, now: UnixMs) -> bool {
+        let known = || {
+            let node = self.nodes.get(node);
+            node.is_some_and(|n| n.key == key && n.token == id)
+        };
+        self.join_token_is_valid(id, now)
+            && (!self.tokens.get(id).is_some_and(TokenRecord::is_used_up) || known())
+    }
+
+    /// A machine joins with the token `id`.
+    ///
+    /// # Errors
+    /// It is used up.
+    pub(super) fn use_token(&mut self, id: &str) -> Result<(), Refusal> {
+        match self.tokens.get_mut(id).and_then(|t| t.uses.as_mut()) {
+            Some(0) => Err(Refusal::Conflict(
+                "its token has been used; create another with `fleetctl token create --kind join`"
+                    .into(),
+            )),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether a node key was cut off.
     pub fn key_is_revoked(&self, key: &str) -> bool {
         self.revoked_keys.contains(key)
@@ -109,6 +146,7 @@ impl Fleet {
         grant: &TokenGrant,
         created_ms: UnixMs,
         expires_ms: UnixMs,
+        uses: Option<u32>,
     ) -> Result<Vec<Effect>, Refusal> {
         // What expired long ago only takes room. So does, where room is short, a revoked API token:
         // unlike a join token it is known by its digest alone, which nobody takes any more.
@@ -135,6 +173,7 @@ impl Fleet {
             created_ms,
             expires_ms,
             revoked: false,
+            uses: uses.filter(|_| *grant == TokenGrant::Join),
         };
         self.tokens.insert(id.to_owned(), record);
         self.access_generation += 1;

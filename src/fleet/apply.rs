@@ -96,6 +96,11 @@ impl Fleet {
             }
             Change::WorkloadsRemoved { workloads } => self.remove_workloads(workloads, at)?,
             Change::WorkloadDesired { workload, desired } => {
+                let what = match desired {
+                    Desired::Running => "started",
+                    Desired::Stopped => "stopped",
+                };
+                self.refuse_agent(workload, what)?;
                 let mut effects = self.change_workload(workload, trace, at, |record| {
                     if record.desired == *desired {
                         return None;
@@ -113,6 +118,7 @@ impl Fleet {
                 effects
             }
             Change::WorkloadRestarted { workload } => {
+                self.refuse_agent(workload, "restarted by the fleet")?;
                 self.change_workload(workload, trace, at, |record| {
                     record.restart_count += 1;
                     Some(("workload_restarted", format!("{workload} is restarted")))
@@ -145,7 +151,8 @@ impl Fleet {
                 name,
                 grant,
                 expires_ms,
-            } => self.create_token(id, name, grant, at, *expires_ms)?,
+                uses,
+            } => self.create_token(id, name, grant, at, *expires_ms, *uses)?,
             Change::TokenRevoked { id } => self.revoke_token(id, at)?,
             Change::CommandIssued {
                 id,
@@ -207,6 +214,7 @@ impl Fleet {
         at: UnixMs,
     ) -> Result<Vec<Effect>, Refusal> {
         workloads.iter().try_for_each(check_windows)?;
+        Fleet::check_agent(workloads)?;
         if let Some(unknown) = removed.iter().find(|n| !self.workloads.contains_key(*n)) {
             return Err(Refusal::no_workload(unknown));
         }

@@ -21,7 +21,7 @@ impl Fleet {
     /// Every blob that an artifact is made of, or that a workload names.
     pub fn wanted_blobs(&self) -> BTreeSet<Digest> {
         let kept = self.artifacts.values().flat_map(|r| r.artifact.blobs());
-        let named = self.workloads.iter().flat_map(|(_, w)| {
+        let named = self.workloads.values().flat_map(|w| {
             let editions = w.history.iter().map(|r| &r.spec);
             editions
                 .chain([&w.spec])

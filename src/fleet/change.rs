@@ -149,6 +149,9 @@ pub enum Change {
         name: String,
         grant: TokenGrant,
         expires_ms: UnixMs,
+        /// Of a join token: so many machines may join with it. `None`: any number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uses: Option<u32>,
     },
     /// A token is not taken any more.
     TokenRevoked { id: String },
@@ -210,7 +213,7 @@ pub enum Effect {
         /// To whom.
         node: Name,
         /// What.
-        order: CommandSpec,
+        order: Box<CommandSpec>,
         /// By which request.
         trace: Option<TraceContext>,
     },

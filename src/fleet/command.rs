@@ -1,7 +1,7 @@
 //! Orders that change something: remembered over a restart, so that none stays "executing".
 
 use super::{Effect, Fleet, Refusal};
-use crate::model::{CommandOutcome, CommandSpec, Name, TraceContext, UnixMs};
+use crate::model::{CommandKind, CommandOutcome, CommandSpec, Name, TraceContext, UnixMs};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -64,6 +64,15 @@ impl Fleet {
         if !self.is_member(node.as_str()) {
             return Err(Refusal::no_node(node));
         }
+        if order.command.changes_something()
+            && let Some(workload) = &order.workload
+        {
+            let what = match order.command {
+                CommandKind::Exec => "given a program to run beside it",
+                _ => "started, stopped or removed on one node",
+            };
+            self.refuse_agent(workload, what)?;
+        }
         if self.commands.contains_key(id) {
             return Err(Refusal::Conflict(format!(
                 "there is a command `{id}` already"
@@ -89,7 +98,7 @@ impl Fleet {
         Ok(vec![Effect::SendCommand {
             id: id.to_owned(),
             node: node.clone(),
-            order: order.clone(),
+            order: Box::new(order.clone()),
             trace,
         }])
     }

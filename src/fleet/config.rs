@@ -78,6 +78,8 @@ impl NodeConfigPatch {
     /// `base` with these settings. A metric that `base` does not name stays off until it is enabled.
     pub fn on(&self, base: &NodeConfig) -> NodeConfig {
         let mut config = base.clone();
+        // The fleet's, never a node's own.
+        config.blobs = None;
         if let Some(ms) = self.heartbeat_interval_ms {
             config.heartbeat_interval_ms = ms;
         }
@@ -170,10 +172,18 @@ impl Fleet {
 
     /// The configuration that a node is told: the one it is to have, as far as its agent knows it.
     pub fn told_config(&self, record: &NodeRecord) -> NodeConfig {
-        let config = record.config.as_ref().unwrap_or(&self.node_config);
         // Of one that has not said so yet the least is assumed; it is told anew once it has.
         let features = record.facts.as_ref().map_or(1, |f| f.features);
-        config.for_features(features)
+        self.wanted_config(record).for_features(features)
+    }
+
+    /// Its own or the fleet's; where blobs are is the same for all.
+    pub(super) fn wanted_config(&self, record: &NodeRecord) -> NodeConfig {
+        let config = record.config.as_ref().unwrap_or(&self.node_config);
+        NodeConfig {
+            blobs: self.node_config.blobs.clone(),
+            ..config.clone()
+        }
     }
 
     pub(super) fn configure_node(

@@ -43,6 +43,7 @@ impl Fleet {
                 ))
             });
         }
+        self.use_token(token)?;
         let record = NodeRecord::enrolled(key.into(), token.into(), hostname.into(), at);
         self.nodes.insert(node.clone(), record);
         if approve {
@@ -252,7 +253,8 @@ impl Fleet {
         let told = effects.contains(&Effect::PublishAssignment(node.clone()));
         // What it knows decides which settings it is told.
         let features = before.map_or(1, |f| f.features);
-        let config = self.config_of(node.as_str());
+        let record = self.nodes.get(node);
+        let config = record.map(|record| self.wanted_config(record));
         if !told && config.is_some_and(|c| c.differs_between(features, facts.features)) {
             effects.extend(self.reassign(&BTreeSet::from([node.clone()])));
         }

@@ -49,6 +49,7 @@ mod rollout;
 mod silence;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod view;
 mod workload;
 
@@ -75,6 +76,7 @@ pub use rollout::{
     OpenWindows, Revision, RevisionVerdict, RevisionView, Rollout, RolloutOrder, RolloutPhase,
     RolloutSummary, RunningVersion, Step, StepState, Verdict, VersionsView,
 };
+pub use upgrade::{AS_INSTALLED, Upgrade, UpgradeNode, UpgradeStanding};
 pub use view::{InstanceView, NodeView, WorkloadView};
 pub use workload::WorkloadRecord;
 

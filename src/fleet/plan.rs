@@ -1,6 +1,6 @@
 //! What an apply would do, before it does it.
 
-use super::{Change, Entry, Fleet, NodeRecord, RolloutPhase, WorkloadRecord};
+use super::{Change, Entry, Fleet, NodeRecord, RolloutPhase, WorkloadRecord, upgrade::is_agent};
 use crate::model::{Name, Share, Workload};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -99,8 +99,11 @@ impl Fleet {
         };
         if prune {
             let named: BTreeSet<&Name> = workloads.iter().map(|w| &w.name).collect();
-            let gone = self.workloads.keys().filter(|n| !named.contains(n));
-            plan.removed = gone.cloned().collect();
+            let gone = self.workloads.iter().filter(|(n, w)| {
+                // No manifest can have the agent itself in it.
+                !named.contains(n) && !is_agent(&w.spec)
+            });
+            plan.removed = gone.map(|(n, _)| n.clone()).collect();
         }
         let change = Change::WorkloadsApplied {
             workloads: workloads.to_vec(),
@@ -139,7 +142,7 @@ impl Fleet {
     }
 
     /// The fleet as far as placement looks at it: to try something out on.
-    fn sketch(&self) -> Fleet {
+    pub(super) fn sketch(&self) -> Fleet {
         let mut sketch = Fleet {
             config: self.config.clone(),
             ..Fleet::default()

@@ -2,7 +2,7 @@
 
 use super::{
     Approval, DrainView, Fleet, NodeRecord, Reading, ReportedConfig, Reserved, RolloutSummary,
-    WorkloadRecord, rollout::hash_on,
+    WorkloadRecord, rollout::hash_on, upgrade::is_agent,
 };
 use crate::model::{
     Desired, EngineFact, HealthStatus, Heartbeat, InstanceState, Metric, Name, NodeFacts,
@@ -190,6 +190,11 @@ impl Fleet {
             let observed = n.observed.get(*placed).filter(|_| heard);
             observed.is_some_and(|o| o.state.is_well())
         };
+        // The agent itself is none that people have put there.
+        let counts = |placed: &&Name| {
+            let w = self.workloads.get(*placed);
+            !w.is_some_and(|w| is_agent(&w.spec))
+        };
         Some(NodeView {
             name: name.clone(),
             state: n.presence,
@@ -201,8 +206,8 @@ impl Fleet {
             engines: n.engines.clone(),
             generation: n.generation,
             observed_generation: n.observed_generation,
-            instances: n.placed.len(),
-            running: n.placed.iter().filter(running).count(),
+            instances: n.placed.iter().filter(counts).count(),
+            running: n.placed.iter().filter(counts).filter(running).count(),
             key: n.key.chars().take(16).collect(),
             joined_ms: n.joined_ms,
             heartbeat,

@@ -11,6 +11,8 @@
 //! tokens were revoked and which API tokens exist, comes as the signed [`Access`] document: the
 //! newest one wins, and whoever it cuts off is disconnected at once.
 
+mod window;
+
 use crate::{
     broker::{Admission, Credentials, Gatekeeper, Refusal, Rights},
     contract::{Access, CONTROLLER, Kind, Seq, Topics, Unverified},
@@ -22,6 +24,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
+use window::Window;
 
 /// Nodes whose last statement is remembered.
 const MAX_REMEMBERED: usize = 100_000;
@@ -34,6 +37,8 @@ pub struct FleetGate {
     access: RwLock<Known>,
     /// Number of the last statement of each principal: none is taken twice.
     statements: Mutex<BTreeMap<String, Seq>>,
+    /// The same for blobs, which a node fetches side by side.
+    fetches: Mutex<BTreeMap<String, Window>>,
     everything: Arc<Rights>,
     joining: Arc<Rights>,
     reading: Arc<Rights>,
@@ -85,6 +90,7 @@ impl FleetGate {
             allow_anonymous,
             access: RwLock::default(),
             statements: Mutex::default(),
+            fetches: Mutex::default(),
         }
     }
 
@@ -164,6 +170,32 @@ impl FleetGate {
             principal,
             rights: Arc::new(self.node_rights(&proven.node)),
         })
+    }
+
+    /// Who fetches blobs with this statement: a node, by its principal as in
+    /// [`Admission::principal`].
+    ///
+    /// # Errors
+    /// It is no statement of a node of this fleet, was taken before, or the node is cut off.
+    pub fn admit_to_blobs(&self, statement: &str) -> Result<String, Refusal> {
+        let proven = credential::verify_fetch(&self.fleet, statement);
+        let proven = proven.ok_or(Refusal::BadCredentials)?;
+        let principal = format!("node/{}/{}", proven.node, proven.key);
+        if self.is_cut_off(&principal) {
+            return Err(Refusal::NotAuthorized);
+        }
+        let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        if !fetches.contains_key(&principal) && fetches.len() >= MAX_REMEMBERED {
+            fetches.pop_first();
+        }
+        match fetches
+            .entry(principal.clone())
+            .or_default()
+            .take(proven.seq)
+        {
+            true => Ok(principal),
+            false => Err(Refusal::BadCredentials),
+        }
     }
 
     fn node_rights(&self, node: &Name) -> Rights {

@@ -6,7 +6,7 @@ use crate::{
     fleet::{Change, Fleet, InstanceView, Plan, Refusal},
     identity::Role,
     manifest::{self, Source},
-    model::{Desired, HealthStatus, InstanceState, Name, Workload},
+    model::{AGENT_WORKLOAD, Desired, HealthStatus, InstanceState, Name, Workload},
 };
 use axum::{
     Json,
@@ -157,6 +157,11 @@ fn workloads(request: &ApplyRequest) -> Result<Vec<Workload>, ApiError> {
 fn suffixed(workloads: Vec<Workload>, suffix: &str) -> Result<Vec<Workload>, String> {
     let longer = |name: &Name| -> Result<Name, String> {
         let text = format!("{name}{suffix}");
+        if text == AGENT_WORKLOAD {
+            return Err(format!(
+                "`{text}` is the agent's own name: take another suffix"
+            ));
+        }
         text.parse::<Name>().map_err(|e| format!("`{text}`: {e}"))
     };
     let mut names = BTreeMap::new();
@@ -238,7 +243,7 @@ pub(super) async fn apply(
 }
 
 /// The revision of each, found by what it is: somebody else may have changed it since.
-fn revisions(fleet: &Fleet, workloads: &[Workload]) -> BTreeMap<Name, u64> {
+pub(super) fn revisions(fleet: &Fleet, workloads: &[Workload]) -> BTreeMap<Name, u64> {
     let found = workloads.iter().filter_map(|workload| {
         let record = fleet.workload(workload.name.as_str())?;
         let mut latest = record.history.iter().rev();
@@ -250,7 +255,7 @@ fn revisions(fleet: &Fleet, workloads: &[Workload]) -> BTreeMap<Name, u64> {
 
 /// Whether a person would have to look again. The version alone says too much: it grows with each
 /// heartbeat's change of state.
-fn differs(agreed: &Plan, now: &Plan) -> bool {
+pub(super) fn differs(agreed: &Plan, now: &Plan) -> bool {
     let said = |p: &Plan| {
         let Plan {
             added,

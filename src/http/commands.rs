@@ -3,6 +3,7 @@
 //! ```text
 //!  {"total":3}                                             who is meant
 //!  {"node":"pi-2","ok":false,"message":"…","took_ms":0}    offline ones at once
+//!  {"node":"pi-1","progress":"45%"}                            of what takes long, now and then
 //!  {"node":"pi-1","ok":true,"took_ms":12.4}                others as they answer, bounded in number
 //!  {"done":true,"ok":1,"failed":1,"skipped":1}             skipped: their turn did not come in time
 //! ```
@@ -10,7 +11,7 @@
 //! Who stops listening stops what was not sent yet; what was sent goes on, and is remembered as any
 //! other command is.
 
-use super::{auth::Caller, problem::ApiError};
+use super::{auth::Caller, images, problem::ApiError};
 use crate::{
     controller::Controller,
     fleet::{Actor, Approval, Fleet},
@@ -59,7 +60,7 @@ pub struct FleetCommandRequest {
     /// Every node is meant; needed where neither a selector nor nodes are given.
     #[serde(default)]
     pub all: bool,
-    /// What to do: `ping`, `refresh`, `restart`, `start`, `stop` or `remove`.
+    /// What to do: `ping`, `refresh`, `restart`, `start`, `stop`, `remove` or `image`.
     pub order: CommandSpec,
     /// Commands under way at once: 1 to 256; 10 unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,6 +90,19 @@ pub struct NodeResult {
     pub message: Option<String>,
     /// From the controller to the agent and back, milliseconds.
     pub took_ms: f64,
+    /// Of `image`: bytes that came from the controller, or that were set free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// How far it is on one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeProgress {
+    /// Which.
+    #[schema(value_type = String)]
+    pub node: Name,
+    /// In a few words.
+    pub progress: String,
 }
 
 /// The last line.
@@ -122,6 +136,7 @@ pub(super) async fn command(
     };
     let by = caller.need(role)?;
     let bounds = Bounds::of(&request)?;
+    images::check(&c.fleet(), &request.order)?;
     let targets = Targets::of(&c.fleet(), &request)?;
     let place = c.streams.clone().try_acquire_owned();
     let place = place.map_err(|_| ApiError::too_many_streams())?;
@@ -164,17 +179,17 @@ impl Bounds {
                 "`timeout_ms` must be from 1 to {MAX_TIMEOUT_MS}"
             )));
         }
-        use CommandKind::{Ping, Refresh, Remove, Restart, Start, Stop};
+        use CommandKind::{Image, Ping, Refresh, Remove, Restart, Start, Stop};
         let verb = request.order.command.as_str();
         match (request.order.command, &request.order.workload) {
             (Start | Stop | Remove, None) => Err(unfit(format!("`{verb}` needs a workload"))),
-            (Ping | Refresh | Restart | Start | Stop | Remove, _) => Ok(Bounds {
+            (Ping | Refresh | Restart | Start | Stop | Remove | Image, _) => Ok(Bounds {
                 parallel: parallel as usize,
                 timeout: Duration::from_millis(timeout),
             }),
             _ => Err(unfit(format!(
                 "`{verb}` goes to one node at a time; many take ping, refresh, restart, start, \
-                 stop and remove"
+                 stop, remove and image"
             ))),
         }
     }
@@ -294,11 +309,20 @@ impl Sending {
     /// Asks one node; it does not wait for its turn.
     fn ask(&self, node: Name) -> impl Future<Output = NodeResult> + Send + 'static {
         let (c, by, order) = (self.controller.clone(), self.by.clone(), self.order.clone());
+        let lines = self.lines.clone();
         async move {
             let sent = Instant::now();
-            let (ok, message) = match c.command(Some(by), &node, order).await {
-                Ok(outcome) => (outcome.ok, outcome.message),
-                Err(error) => (false, Some(error.to_string())),
+            let answered = match order.command {
+                CommandKind::Image => {
+                    let (told, steps) = mpsc::channel(QUEUE);
+                    let ordered = c.long_command(Some(by), &node, order, told);
+                    tokio::join!(ordered, pass_on(&node, steps, &lines)).0
+                }
+                _ => c.command(Some(by), &node, order).await,
+            };
+            let (ok, message, bytes) = match answered {
+                Ok(outcome) => (outcome.ok, outcome.message, outcome.bytes),
+                Err(error) => (false, Some(error.to_string()), None),
             };
             let took_ms = (sent.elapsed().as_secs_f64() * 100_000.0).round() / 100.0;
             NodeResult {
@@ -306,6 +330,7 @@ impl Sending {
                 ok,
                 message,
                 took_ms,
+                bytes,
             }
         }
     }
@@ -322,6 +347,20 @@ impl Sending {
         let mut text = serde_json::to_vec(what).map_err(|_| Gone)?;
         text.push(b'\n');
         self.lines.send(text.into()).await.map_err(|_| Gone)
+    }
+}
+
+/// How far a node is, until it is done or nobody listens.
+async fn pass_on(node: &Name, mut steps: mpsc::Receiver<String>, lines: &mpsc::Sender<Bytes>) {
+    while let Some(progress) = steps.recv().await {
+        let node = node.clone();
+        let Ok(mut text) = serde_json::to_vec(&NodeProgress { node, progress }) else {
+            return;
+        };
+        text.push(b'\n');
+        if lines.send(text.into()).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -353,6 +392,7 @@ mod tests {
             json!({"order": {"command": "stop"}}),
             json!({"order": {"command": "logs"}}),
             json!({"order": {"command": "exec"}}),
+            json!({"order": {"command": "images"}}),
         ] {
             assert!(Bounds::of(&request(wrong.clone())).is_err(), "{wrong}");
         }

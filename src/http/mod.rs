@@ -11,9 +11,11 @@
 mod adopt;
 mod alerts;
 mod apply;
+mod artifacts;
 mod assets;
 mod audit;
 mod auth;
+mod blobs;
 mod cluster;
 mod commands;
 mod config;
@@ -21,6 +23,7 @@ mod cursor;
 mod events;
 pub(crate) mod exec;
 mod history;
+mod images;
 mod log_reader;
 mod logs;
 mod metrics;
@@ -35,19 +38,26 @@ mod session;
 mod system;
 mod tokens;
 mod traced;
+mod upgrade;
 mod versions;
 mod workloads;
 
 pub use alerts::{NewSilence, SilenceRequest};
 pub use apply::{ApplyRequest, ManifestSource, WaitRequest, WaitResponse};
+pub use artifacts::ArtifactView;
+pub use blobs::UploadView;
 pub use cluster::{
     AgentView, AssignmentResponse, ClusterRebalance, ContainerView, DeployRequest, DeployResponse,
     HeartbeatRequest, HttpInstance, RegisterRequest, RegisterResponse, StopResponse, Transport,
 };
-pub use commands::{FleetCommandBegun, FleetCommandDone, FleetCommandRequest, NodeResult};
+pub use commands::{
+    FleetCommandBegun, FleetCommandDone, FleetCommandRequest, NodeProgress, NodeResult,
+};
 pub use config::NodeConfigView;
 pub(crate) use cursor::Cursor;
 pub use exec::{ExecExit, ExecResponse};
+pub use images::ImageView;
+pub(crate) use images::kept as kept_image;
 pub use metrics::Requests;
 pub(crate) use metrics::serve_broker;
 pub use moves::{DrainRequest, MigrateRequest, MigrateResponse, RebalanceLimits, RebalanceRequest};
@@ -59,6 +69,7 @@ pub use serve::{HttpError, Served, serve};
 pub use session::{SessionView, Sessions};
 pub use system::VersionView;
 pub use tokens::{NewToken, TokenCreated, TokenView};
+pub use upgrade::{UpgradeRequest, UpgradeResponse, UpgradeSteps, UpgradeView};
 pub use workloads::{Page, RemoveRequest};
 
 use crate::controller::Controller;
@@ -103,6 +114,8 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         .route("/api/v1/nodes/{node}/revoke", post(nodes::revoke))
         .route("/api/v1/nodes/{node}/labels", patch(nodes::label))
         .route("/api/v1/nodes/{node}/unmanaged", get(adopt::unmanaged))
+        .route("/api/v1/nodes/{node}/images", get(images::of_node))
+        .route("/api/v1/images", get(images::list))
         .route(
             "/api/v1/nodes/{node}/config",
             get(config::show)
@@ -165,6 +178,8 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         .route("/api/v1/apply", post(apply::apply))
         .route("/api/v1/wait", post(apply::wait))
         .route("/api/v1/remove", post(workloads::remove_many))
+        .route("/api/v1/upgrade", get(upgrade::show).post(upgrade::upgrade))
+        .route("/api/v1/upgrade/nodes", get(upgrade::nodes))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/rules", get(alerts::rules))
         .route("/api/v1/alerts/receivers", get(alerts::receivers))
@@ -184,6 +199,19 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
         .route("/api/v1/commands", post(commands::command))
+        .route("/api/v1/blobs/{digest}", get(blobs::show))
+        .route(
+            "/api/v1/blobs/{digest}/upload",
+            get(blobs::progress).put(blobs::piece),
+        )
+        .route(
+            "/api/v1/artifacts",
+            get(artifacts::list)
+                .put(artifacts::add)
+                .delete(artifacts::remove),
+        )
+        .route("/blobs/{digest}", get(blobs::for_nodes))
+        .route("/images/{*reference}", get(blobs::for_nodes))
         .nest("/api/v1/cluster", cluster_routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

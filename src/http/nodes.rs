@@ -248,6 +248,11 @@ pub(super) async fn command(
         let detail = "programs are run at /api/v1/nodes/{node}/workloads/{workload}/exec";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
     }
+    if matches!(order.command, CommandKind::Image | CommandKind::Images) {
+        let detail =
+            "images are ordered at /api/v1/commands, and told at /api/v1/nodes/{node}/images";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
+    }
     let node = named("node", &node)?;
     let sent = Instant::now();
     let CommandOutcome { ok, message, .. } = c.command(Some(by), &node, order).await?;

@@ -1,8 +1,9 @@
 //! The description of the API, made from its code.
 
 use super::{
-    adopt, alerts, apply, audit, auth, cluster, commands, config, events, exec, history, logs,
-    metrics, moves, nodes, rollouts, session, system, tokens, versions, workloads,
+    adopt, alerts, apply, artifacts, audit, auth, blobs, cluster, commands, config, events, exec,
+    history, images, logs, metrics, moves, nodes, rollouts, session, system, tokens, upgrade,
+    versions, workloads,
 };
 use axum::{
     http::{Method, header},
@@ -42,9 +43,10 @@ use utoipa::{
         cluster::agents::stop, cluster::agents::remove,
         alerts::list, alerts::show, alerts::silence, alerts::unsilence, alerts::silences,
         alerts::create_silence, alerts::rules, alerts::receivers, alerts::test_receiver,
-        apply::apply, apply::wait, tokens::list, tokens::create, tokens::revoke,
+        images::list, images::of_node, blobs::show, blobs::progress, blobs::piece, artifacts::list, artifacts::add, artifacts::remove,
+        apply::apply, apply::wait, upgrade::upgrade, upgrade::show, upgrade::nodes, tokens::list, tokens::create, tokens::revoke,
     ),
-    components(schemas(exec::ExecExit, commands::FleetCommandBegun, commands::FleetCommandDone, crate::controller::NumberedEvent)),
+    components(schemas(exec::ExecExit, commands::FleetCommandBegun, commands::FleetCommandDone, commands::NodeProgress, crate::controller::NumberedEvent)),
     modifiers(&Bearer, &Requests)
 )]
 struct Document;

@@ -35,6 +35,9 @@ use std::{
 };
 use tokio::time;
 
+/// Where the body is a piece of a blob.
+const UPLOAD: &str = "/api/v1/blobs/{digest}/upload";
+
 /// The query keys of each operation, by method and path.
 type Keys = BTreeMap<(&'static str, String), Vec<QueryKey>>;
 
@@ -65,8 +68,11 @@ pub(super) async fn check(mut request: Request, next: Next) -> Result<Response, 
         return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
     }
     let mut largest = MAX_BODY;
+    // What is no JSON, and bounded by its handler.
+    let mut bytes = false;
     if let Some(path) = request.extensions().get::<MatchedPath>() {
         largest = limit(path.as_str());
+        bytes = path.as_str() == UPLOAD;
         let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri())?;
         check_query(request.method(), path.as_str(), &query.0)?;
     }
@@ -79,13 +85,13 @@ pub(super) async fn check(mut request: Request, next: Next) -> Result<Response, 
         headers.insert(header::CONTENT_TYPE, json);
     }
     let left = Left::default();
-    if !request.body().is_end_stream() {
+    if !request.body().is_end_stream() && !bytes {
         let left = left.clone();
         let begun = false;
         request = request.map(|body| Body::new(ObjectOnly { body, begun, left }));
     }
     let answer = next.run(request).await;
-    if answer.status() != StatusCode::PAYLOAD_TOO_LARGE {
+    if answer.status() != StatusCode::PAYLOAD_TOO_LARGE || bytes {
         return Ok(answer);
     }
     let rest = left.lock().unwrap_or_else(PoisonError::into_inner).take();

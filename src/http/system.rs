@@ -44,7 +44,7 @@ pub(super) async fn version(
 ) -> Result<Json<VersionView>, ApiError> {
     caller.need(Role::Viewer)?;
     Ok(Json(VersionView {
-        version: crate::VERSION.into(),
+        version: crate::support::release::version().into(),
         fleet_key: c.identity.key.public().to_string(),
         started_ms: c.started_ms,
     }))

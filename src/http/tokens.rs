@@ -31,6 +31,9 @@ pub struct NewToken {
     /// Milliseconds until it ends; never when null.
     #[serde(default)]
     pub ttl_ms: Option<u64>,
+    /// Of a join token: so many machines may join with it; any number when null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
 }
 
 /// A token that was made.
@@ -57,6 +60,9 @@ pub struct TokenView {
     pub expires_ms: UnixMs,
     /// It is taken.
     pub valid: bool,
+    /// So many machines may still join with it; any number when null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
 }
 
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens",
@@ -80,7 +86,8 @@ pub(super) async fn list(
             role,
             created_ms: t.created_ms,
             expires_ms: t.expires_ms,
-            valid: t.is_valid(now),
+            valid: t.is_valid(now) && !t.is_used_up(),
+            uses: t.uses,
         }
     };
     Ok(Json(fleet.tokens().map(view).collect()))
@@ -104,11 +111,20 @@ pub(super) async fn create(
     let expires_ms = new
         .ttl_ms
         .map_or(0, |ttl| clock::unix_ms().saturating_add(ttl));
+    if new.uses == Some(0) || (new.uses.is_some() && new.kind != "join") {
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "`uses` is for a join token, and 1 or more".to_owned(),
+        ));
+    }
     let broken = |e: crate::identity::IdentityError| {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string())
     };
     let token = match new.kind.as_str() {
-        "join" => c.create_join_token(Some(by), name, expires_ms).await?,
+        "join" => {
+            c.create_join_token(Some(by), name, expires_ms, new.uses)
+                .await?
+        }
         "api" => {
             let token = ApiToken::generate().map_err(broken)?;
             let role = new.role.unwrap_or(Role::Viewer);
@@ -124,6 +140,7 @@ pub(super) async fn create(
                     name,
                     grant,
                     expires_ms,
+                    uses: None,
                 },
             )
             .await?;

@@ -27,6 +27,11 @@ fn login_message(subject: &str, seq: Seq) -> Vec<u8> {
     format!("fleetctl mqtt\n{subject}\n{}\n{}", seq.start, seq.count).into_bytes()
 }
 
+/// Of another form, so that what was said to a broker opens nothing else.
+fn fetch_message(subject: &str, seq: Seq) -> Vec<u8> {
+    format!("fleetctl blobs\n{subject}\n{}\n{}", seq.start, seq.count).into_bytes()
+}
+
 /// `<node>.<key>.<fleet signature>`.
 pub fn issue(fleet: &SigningKey, node: &Name, key: &PublicKey) -> String {
     let key = key.to_string();
@@ -40,8 +45,27 @@ pub fn node_password(credential: &str, seq: Seq, key: &SigningKey) -> String {
     format!("{credential}.{}.{}.{signature}", seq.start, seq.count)
 }
 
+/// What a node shows to fetch a blob; written as a [`node_password`].
+pub fn fetch_statement(credential: &str, seq: Seq, key: &SigningKey) -> String {
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(&fetch_message(credential, seq)));
+    format!("{credential}.{}.{}.{signature}", seq.start, seq.count)
+}
+
+/// Checks a [`fetch_statement`].
+pub fn verify_fetch(fleet: &PublicKey, statement: &str) -> Option<ProvenNode> {
+    verify(fleet, statement, fetch_message)
+}
+
 /// Checks a [`node_password`].
 pub fn verify_node(fleet: &PublicKey, password: &str) -> Option<ProvenNode> {
+    verify(fleet, password, login_message)
+}
+
+fn verify(
+    fleet: &PublicKey,
+    password: &str,
+    message: fn(&str, Seq) -> Vec<u8>,
+) -> Option<ProvenNode> {
     let parts: Vec<&str> = password.splitn(7, '.').collect();
     let [node, key_text, issued, start, count, signature] = parts[..] else {
         return None;
@@ -57,7 +81,7 @@ pub fn verify_node(fleet: &PublicKey, password: &str) -> Option<ProvenNode> {
     };
     let credential = format!("{node}.{key_text}.{issued}");
     let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-    key.verify(&login_message(&credential, seq), &signature)
+    key.verify(&message(&credential, seq), &signature)
         .then_some(ProvenNode {
             node: node.parse().ok()?,
             key,
@@ -105,6 +129,11 @@ mod tests {
         let good = node_password(&credential, seq, &node);
         let proven = verify_node(&fleet.public(), &good).unwrap();
         assert_eq!((proven.node, proven.seq), (name.clone(), seq));
+
+        assert_eq!(verify_fetch(&fleet.public(), &good), None);
+        let fetch = fetch_statement(&credential, seq, &node);
+        assert_eq!(verify_fetch(&fleet.public(), &fetch).unwrap().node, name);
+        assert_eq!(verify_node(&fleet.public(), &fetch), None);
 
         let thief = SigningKey::from_seed(&[3; 32]);
         assert_eq!(

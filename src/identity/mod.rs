@@ -29,7 +29,9 @@ pub use directory::FleetIdentity;
 pub use files::{FileError, StartCounter, read_optional, read_to_string, write_private};
 pub use join::{JoinToken, JoinTokenError, join_secret, proof, verify_join_secret, verify_proof};
 pub use key::{PublicKey, SigningKey, random_bytes, random_id, sha256_hex};
-pub use tls::{ServerTrust, client_config, external_client_config, server_config};
+pub use tls::{
+    ServerTrust, client_config, external_client_config, fleet_or_system_config, server_config,
+};
 pub use validity::{first_end_ms, not_after_ms};
 
 /// Something that should not happen to an identity: a damaged file, no randomness.

@@ -13,7 +13,7 @@ use rustls::{
     },
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How a client knows a server of its fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +88,39 @@ pub fn external_client_config(ca_pem: &str) -> Result<Arc<ClientConfig>, Error> 
     Ok(Arc::new(config))
 }
 
+/// A client's configuration for a server that belongs to the fleet with this CA (SHA-256, hex),
+/// or whose certificate and name the system trusts.
+///
+/// # Errors
+/// The fingerprint is none.
+pub fn fleet_or_system_config(ca_sha256: Option<&str>) -> Result<Arc<ClientConfig>, Error> {
+    let damaged = || Error::General("the fingerprint of the fleet's CA is damaged".into());
+    let print = match ca_sha256 {
+        None => None,
+        Some(hex) => {
+            let print = hex.parse::<crate::model::Digest>();
+            Some(print.map_err(|_| damaged())?.bytes())
+        }
+    };
+    let provider = Arc::new(default_provider());
+    let fleet = print.map(|print| FleetVerifier {
+        trust: ServerTrust::Fingerprint(print),
+        known: None,
+        provider: provider.clone(),
+    });
+    let either = EitherVerifier {
+        fleet,
+        system: OnceLock::new(),
+        provider: provider.clone(),
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(either))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
 fn verifier(
     ca: CertificateDer<'static>,
     provider: &Arc<CryptoProvider>,
@@ -104,6 +137,17 @@ struct FleetVerifier {
     trust: ServerTrust,
     known: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
+}
+
+impl FleetVerifier {
+    /// The server sends the CA that is known by its fingerprint along.
+    fn is_shown(&self, intermediates: &[CertificateDer<'_>]) -> bool {
+        let ServerTrust::Fingerprint(wanted) = &self.trust else {
+            return false;
+        };
+        let mut all = intermediates.iter();
+        all.any(|c| digest(&SHA256, c).as_ref() == wanted)
+    }
 }
 
 impl ServerCertVerifier for FleetVerifier {
@@ -139,6 +183,77 @@ impl ServerCertVerifier for FleetVerifier {
             ocsp,
             now,
         )
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// Who shows the fleet's CA is judged by it, everybody else by the system's CAs, which are read
+/// when they are needed first.
+#[derive(Debug)]
+struct EitherVerifier {
+    fleet: Option<FleetVerifier>,
+    system: OnceLock<Result<Arc<WebPkiServerVerifier>, Error>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl EitherVerifier {
+    fn system(&self) -> Result<&Arc<WebPkiServerVerifier>, Error> {
+        let made = self.system.get_or_init(|| {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
+                .build()
+                .map_err(|e| Error::General(format!("this machine has no CA certificates: {e}")))
+        });
+        made.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl ServerCertVerifier for EitherVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        dialled: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let ours = self
+            .fleet
+            .as_ref()
+            .filter(|fleet| fleet.is_shown(intermediates));
+        match ours {
+            Some(fleet) => fleet.verify_server_cert(end_entity, intermediates, dialled, ocsp, now),
+            None => {
+                let system = self.system()?;
+                system.verify_server_cert(end_entity, intermediates, dialled, ocsp, now)
+            }
+        }
     }
 
     fn verify_tls12_signature(

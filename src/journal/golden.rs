@@ -170,6 +170,7 @@ fn of_the_rest() -> Vec<Change> {
     let created = |id: &str, grant| Change::TokenCreated {
         id: id.to_owned(),
         name: "somebody".into(),
+        uses: None,
         grant,
         expires_ms: 1_767_229_200_000,
     };
@@ -211,6 +212,7 @@ fn of_the_rest() -> Vec<Change> {
                     enabled: true,
                     interval_ms: 1_000,
                 },
+                blobs: None,
             }),
         },
         Change::NodeConfigured {
@@ -379,6 +381,17 @@ fn of_artifacts() -> Vec<Change> {
 }
 
 /// What the lines of the file mean: every second one was made by a person.
+/// A join token for one machine: a field that came later.
+fn one_machine() -> Change {
+    Change::TokenCreated {
+        id: "0011223344556678".into(),
+        name: "deploy of pi-1".into(),
+        grant: TokenGrant::Join,
+        expires_ms: 1_767_229_200_000,
+        uses: Some(1),
+    }
+}
+
 fn entries() -> Vec<Entry> {
     let actor = Actor {
         token: "admin".into(),
@@ -391,7 +404,8 @@ fn entries() -> Vec<Entry> {
         .chain(of_the_rest())
         .chain(of_decisions())
         .chain(of_alerts())
-        .chain(of_artifacts());
+        .chain(of_artifacts())
+        .chain([one_machine()]);
     let entry = |(n, change): (u64, Change)| Entry {
         at_ms: 1_767_225_600_000 + n,
         by: (n % 2 == 1).then(|| actor.clone()),

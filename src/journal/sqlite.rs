@@ -307,6 +307,7 @@ mod tests {
                 name: "x".into(),
                 grant: TokenGrant::Join,
                 expires_ms: 0,
+                uses: None,
             },
         }
     }

@@ -133,6 +133,21 @@ impl<'a> Table<'a> {
         items
     }
 
+    /// The items of an array of tables; at most `most`. Items of another type are refused.
+    pub(crate) fn rows(&mut self, key: &'static str, most: usize) -> Vec<Table<'a>> {
+        let mut rows = Vec::new();
+        for item in self.items(key, most) {
+            match item.as_map() {
+                Some(_) => rows.push(self.below(item)),
+                None => {
+                    let flaw = format!("each item of `{key}` must be a table, not {}", item.kind());
+                    self.report.add(item.span.clone(), Flaw::new(flaw));
+                }
+            }
+        }
+        rows
+    }
+
     /// A table of any values, as JSON. Dates, numbers that JSON does not have, and what is nested
     /// too deeply are refused at their places. Where anything is refused the result is not whole.
     pub(crate) fn json(&mut self, key: &'static str) -> Map<String, Json> {

@@ -64,11 +64,25 @@ pub use render::render;
 pub use span::{Flaw, MAX_PROBLEMS, MAX_SOURCE_BYTES, Problem, Problems, Source};
 
 pub(crate) use crate::model::shown;
-use crate::model::{Name, Workload};
+use crate::model::{AGENT_WORKLOAD, Name, Workload};
 use report::{Report, walk_tree};
 use std::{collections::BTreeMap, ops::Range};
 use table::Table;
 use tree::{Value, read_toml};
+
+/// Parses `source` as YAML of one document and lets `visit` walk its root table.
+///
+/// # Errors
+/// Every problem, in the order of the text.
+pub(crate) fn walk_yaml<T>(
+    source: &Source,
+    visit: impl FnOnce(Table<'_>) -> T,
+) -> Result<T, Problems> {
+    walk_tree(source, yaml::document, |root, report| {
+        visit(Table::root(report, root))
+    })
+    .map(|walked| walked.value)
+}
 
 /// The most workloads in one file.
 pub const MAX_WORKLOADS: usize = 1_000;
@@ -301,7 +315,15 @@ fn read_workloads(mut root: Table<'_>) -> Vec<(Range<usize>, Workload)> {
     }
     for (name, span, table) in tables {
         let name = match name.parse::<Name>() {
-            Ok(name) => Some(name),
+            Ok(name) => {
+                if name.as_str() == AGENT_WORKLOAD {
+                    let flaw = Flaw::new(format!("`{name}` is the agent's own name"));
+                    let hint =
+                        "`fleetctl upgrade` changes the agent; give the workload another name";
+                    root.refuse_at(span.clone(), flaw.hint(hint));
+                }
+                Some(name)
+            }
             Err(error) => {
                 let mut flaw = Flaw::new(error.to_string());
                 if let Some(near) = Name::from_lossy(name) {

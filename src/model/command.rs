@@ -1,6 +1,6 @@
 //! One-off orders to a node.
 
-use super::{ExecInput, ExecSpec, LogLine, LogStream, Name, Unmanaged};
+use super::{ExecInput, ExecSpec, ImageOrder, LogLine, LogStream, Name, NodeImage, Unmanaged};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -22,6 +22,9 @@ pub struct CommandSpec {
     /// For `input`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<ExecInput>,
+    /// For `image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Box<ImageOrder>>,
 }
 
 impl CommandSpec {
@@ -33,6 +36,7 @@ impl CommandSpec {
             logs: None,
             exec: None,
             input: None,
+            image: None,
         }
     }
 }
@@ -62,6 +66,11 @@ pub enum CommandKind {
     Input,
     /// Tell the containers that run here without fleetctl.
     Discover,
+    /// Fetch an image from the controller, or take images away. It may take long: results with
+    /// [`CommandOutcome::progress`] come before the one that ends it.
+    Image,
+    /// Tell the images that the engines here have.
+    Images,
 }
 
 impl CommandKind {
@@ -78,6 +87,8 @@ impl CommandKind {
             CommandKind::Exec => "exec",
             CommandKind::Input => "input",
             CommandKind::Discover => "discover",
+            CommandKind::Image => "image",
+            CommandKind::Images => "images",
         }
     }
 
@@ -90,6 +101,7 @@ impl CommandKind {
                 | CommandKind::Logs
                 | CommandKind::Input
                 | CommandKind::Discover
+                | CommandKind::Images
         )
     }
 }
@@ -144,6 +156,15 @@ pub struct CommandOutcome {
     /// For `discover`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unmanaged: Vec<Unmanaged>,
+    /// For `images`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<NodeImage>,
+    /// Of `image`: it goes on, and how far it is, in a few words. This is not its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
+    /// For `image`: bytes that came from the controller, or that were set free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 impl CommandOutcome {
@@ -155,6 +176,17 @@ impl CommandOutcome {
             lines: Vec::new(),
             exit_code: None,
             unmanaged: Vec::new(),
+            images: Vec::new(),
+            progress: None,
+            bytes: None,
+        }
+    }
+
+    /// It goes on.
+    pub fn going_on(progress: impl Into<String>) -> Self {
+        CommandOutcome {
+            progress: Some(progress.into()),
+            ..CommandOutcome::done()
         }
     }
 
@@ -166,6 +198,9 @@ impl CommandOutcome {
             lines: Vec::new(),
             exit_code: None,
             unmanaged: Vec::new(),
+            images: Vec::new(),
+            progress: None,
+            bytes: None,
         }
     }
 }

@@ -4,6 +4,9 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use std::{collections::BTreeMap, fmt};
 use utoipa::ToSchema;
 
+/// What an agent must know to fetch blobs.
+const BLOBS: u32 = 5;
+
 /// How an agent behaves. It reports the one in effect in `cfg/{node}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NodeConfig {
@@ -20,6 +23,20 @@ pub struct NodeConfig {
     /// Whether what instances write is published without being asked for.
     #[serde(default, skip_serializing_if = "LogShipping::is_default")]
     pub logs: LogShipping,
+    /// Where blobs are fetched; `None`: at the broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<BlobSource>,
+}
+
+/// Where a node fetches blobs when the fleet's broker is not the controller's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlobSource {
+    /// The controller's API, or a proxy before it: `https://fleet.example:7070`.
+    pub url: String,
+    /// SHA-256 of the fleet's CA, hex: the server may show it in place of a certificate that the
+    /// system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_sha256: Option<String>,
 }
 
 impl NodeConfig {
@@ -30,14 +47,16 @@ impl NodeConfig {
         config
             .telemetry
             .retain(|m, _| m.needs_features() <= features);
+        config.blobs = config.blobs.filter(|_| features >= BLOBS);
         config
     }
 
     /// Whether agents that know so much are told something else than those that know so much.
     pub fn differs_between(&self, features: u32, others: u32) -> bool {
         let known = |m: &Metric, features| m.needs_features() <= features;
+        let blobs = self.blobs.is_some() && (features >= BLOBS) != (others >= BLOBS);
         let mut metrics = self.telemetry.keys();
-        metrics.any(|m| known(m, features) != known(m, others))
+        blobs || metrics.any(|m| known(m, features) != known(m, others))
     }
 }
 
@@ -49,6 +68,7 @@ impl Default for NodeConfig {
             heartbeat_interval_ms: 12_000,
             telemetry: BTreeMap::new(),
             logs: LogShipping::default(),
+            blobs: None,
         }
     }
 }

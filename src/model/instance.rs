@@ -22,6 +22,11 @@ pub enum RuntimeKind {
 }
 
 impl RuntimeKind {
+    /// A container engine: a program of its own, which may be away.
+    pub fn is_engine(self) -> bool {
+        matches!(self, RuntimeKind::Docker | RuntimeKind::Podman)
+    }
+
     /// As on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

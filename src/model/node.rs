@@ -75,6 +75,19 @@ pub struct NodeFacts {
     pub labels: BTreeMap<String, String>,
 }
 
+impl NodeFacts {
+    /// Architecture of the agent's own program, as in [`super::Artifact::Binary`]: what it can put
+    /// in its own place. It may be a 32-bit one under a 64-bit kernel, which `arch` tells of.
+    pub fn program_arch(&self) -> &str {
+        let said = self.capabilities.get(super::CAN_UPGRADE);
+        match said.map(String::as_str) {
+            Some(arch @ ("x86_64" | "aarch64" | "arm")) => arch,
+            _ if self.arch.starts_with("armv") => "arm",
+            _ => &self.arch,
+        }
+    }
+}
+
 fn first() -> u32 {
     1
 }

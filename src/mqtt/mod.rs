@@ -18,4 +18,6 @@ mod endpoint;
 mod session;
 
 pub use endpoint::{Endpoint, EndpointError};
-pub use session::{Login, LoginSource, Outgoing, Publisher, SessionEvent, SessionSettings, spawn};
+pub use session::{
+    Login, LoginSource, Outgoing, Publisher, Receipt, SessionEvent, SessionSettings, spawn,
+};

@@ -32,6 +32,25 @@ pub struct Outgoing {
     pub at_least_once: bool,
     /// The broker keeps it for later subscribers.
     pub retain: bool,
+    /// Told when the broker has acknowledged it; never, where it went lost before.
+    pub receipt: Option<Receipt>,
+}
+
+/// What is done when a message has been acknowledged; it must be quick.
+#[derive(Clone)]
+pub struct Receipt(Arc<dyn Fn() + Send + Sync>);
+
+impl Receipt {
+    /// Does this then.
+    pub fn new(then: impl Fn() + Send + Sync + 'static) -> Receipt {
+        Receipt(Arc::new(then))
+    }
+}
+
+impl std::fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Receipt")
+    }
 }
 
 /// What one connection uses.
@@ -414,6 +433,9 @@ impl Session {
                     .position(|(i, _)| *i == Some(ack.pkid));
                 if let Some((_, message)) = known.and_then(|at| self.unacknowledged.remove(at)) {
                     self.backlog.take(&message);
+                    if let Some(receipt) = &message.receipt {
+                        (receipt.0)();
+                    }
                 }
             }
             Event::Incoming(Incoming::Disconnect) => {

@@ -107,10 +107,7 @@ async fn exchange(
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::post(path)
         .header(header::HOST, uri.authority().map_or("", |a| a.as_str()))
-        .header(
-            header::USER_AGENT,
-            concat!("fleetctl/", env!("CARGO_PKG_VERSION")),
-        )
+        .header(header::USER_AGENT, crate::support::release::user_agent())
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::CONNECTION, "close");
     for (name, value) in headers {

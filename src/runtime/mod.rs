@@ -15,10 +15,14 @@ pub(crate) mod cgroup_usage;
 mod container;
 pub mod docker;
 pub(crate) mod files;
+mod images;
 pub mod podman;
 pub mod process;
 mod pull;
 
+pub(crate) use images::LENT;
+pub use images::{ImageStore, KeptImages, Lent};
+pub(crate) use pull::Reference;
 pub use pull::{CredentialsError, RegistryCredentials};
 
 use crate::model::{
@@ -76,6 +80,8 @@ pub struct Found {
 pub enum ImageHealth {
     /// The engine runs it by itself, tells by an event when it changes, and says this now.
     Told(HealthStatus),
+    /// Of the agent itself: whether it has a session with the fleet. It tells by an event.
+    Session(HealthStatus),
     /// The engine has to be asked each time, with [`Runtime::probe_image`].
     Ask {
         /// As the image says.
@@ -332,6 +338,11 @@ pub trait Runtime: Send + Sync {
     /// Containers that are not ours. `whole`: with the workload that would take each over; else
     /// only those with the label `fleetctl.discover=true`.
     fn unmanaged<'a>(&'a self, whole: bool) -> BoxFuture<'a, Result<Vec<Unmanaged>, RuntimeError>>;
+
+    /// Its images; `None` of one that has no such thing.
+    fn image_store(&self) -> Option<&dyn ImageStore> {
+        None
+    }
 
     /// Sends events for ever, and reconnects by itself (0.2 s → 10 s, with jitter). Ends only
     /// when the receiver is gone.

@@ -8,7 +8,8 @@ use super::{
 use crate::{
     agent::{self, AgentEnd, Body, Fate, Note, Simulated, Values, Vitals},
     config::{
-        AgentConfig, Common, DEFAULT_RECONNECT_MAX_MS, JoinSource, JoinToken, LogFormat, Otlp,
+        AgentConfig, BootDir, Common, DEFAULT_RECONNECT_MAX_MS, JoinSource, JoinToken, LogFormat,
+        Otlp,
     },
     model::{
         Assignment, Desired, EngineFact, InstanceState, Metric, Name, NodeFacts, ObservedInstance,
@@ -164,7 +165,7 @@ impl VirtualNode {
             let ended = agent::run_simulated(config, simulated.clone(), shutdown.clone()).await;
             self.noted(Note::Disconnected);
             match ended {
-                Ok(AgentEnd::Stopped) => return,
+                Ok(AgentEnd::Stopped | AgentEnd::HandOver) => return,
                 Ok(AgentEnd::Restart) => continue,
                 Err(error) => self.lock().trouble = Some(crate::support::chain(&error)),
             }
@@ -194,6 +195,9 @@ impl VirtualNode {
             standalone: None,
             local_socket: None,
             otlp: Otlp::default(),
+            boot_dir: BootDir::Off,
+            mdns: false,
+            own_process: false,
         }
     }
 
@@ -281,7 +285,7 @@ impl Body for VirtualNode {
             capabilities.insert("gpio".to_owned(), "/dev/gpiochip0".to_owned());
         }
         NodeFacts {
-            agent_version: crate::VERSION.to_owned(),
+            agent_version: crate::support::release::version().to_owned(),
             features: crate::model::FEATURES,
             arch: arch.to_owned(),
             os: "simulated Linux".to_owned(),

@@ -307,7 +307,7 @@ impl Runtime for FakeRuntime {
     }
 
     fn version(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
-        Box::pin(async { Ok(format!("simulated-{}", crate::VERSION)) })
+        Box::pin(async { Ok(format!("simulated-{}", crate::support::release::version())) })
     }
 
     fn list<'a>(&'a self, _node: &'a Name) -> BoxFuture<'a, Result<Vec<Found>, RuntimeError>> {

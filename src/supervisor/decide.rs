@@ -363,9 +363,8 @@ fn unlisted_alternative(
         instance.assigned.as_ref().map(|a| &a.workload.run),
         Some(Run::Container { engine: None, .. })
     );
-    let unlisted = |(kind, state): &(&RuntimeKind, &Runtime)| {
-        **kind != RuntimeKind::Process && **state == Runtime::Unlisted
-    };
+    let unlisted =
+        |(kind, state): &(&RuntimeKind, &Runtime)| kind.is_engine() && **state == Runtime::Unlisted;
     let first = runtimes.iter().find(unlisted).map(|(kind, _)| *kind);
     first.filter(|_| free)
 }

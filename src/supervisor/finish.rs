@@ -239,9 +239,10 @@ fn runs_now(
     instance.monitor = None;
     instance.started_here = true;
     // What the engine has said of its health was about an earlier run.
-    if matches!(instance.image_health, Some(ImageHealth::Told(_))) {
-        instance.image_health = Some(ImageHealth::Told(HealthStatus::Starting));
-    }
+    instance.image_health = instance.image_health.map(|health| match health {
+        ImageHealth::Told(_) => ImageHealth::Told(HealthStatus::Starting),
+        other => other,
+    });
     // What was launched, not what is assigned by now: a change in between is seen by its hash.
     instance.current = Some(Current {
         runtime: op.runtime,

@@ -54,7 +54,7 @@ impl Source {
                 }
             }
             (Some(health), _) => Source::Asked(health.clone()),
-            (None, Some(ImageHealth::Told(_))) => Source::Told {
+            (None, Some(ImageHealth::Told(_) | ImageHealth::Session(_))) => Source::Told {
                 on_unhealthy: OnUnhealthy::Report,
                 hold_ms: 0,
             },
@@ -290,8 +290,13 @@ impl Monitor {
     }
 
     fn told(&mut self, image: Option<ImageHealth>, hold_ms: u64, now_ms: u64) -> Option<Task> {
-        let Some(ImageHealth::Told(status)) = image else {
-            return None;
+        let (status, why) = match image? {
+            ImageHealth::Told(status) => (
+                status,
+                "the image's own health check says that it does not work",
+            ),
+            ImageHealth::Session(status) => (status, "it has lost its session with the fleet"),
+            ImageHealth::Ask { .. } => return None,
         };
         match status {
             HealthStatus::Starting => None,
@@ -304,7 +309,6 @@ impl Monitor {
                 {
                     return None;
                 }
-                let why = "the image's own health check says that it does not work";
                 self.turns(Change::Unhealthy(why.to_owned()))
             }
         }

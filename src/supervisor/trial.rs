@@ -499,6 +499,14 @@ fn failed(instance: &Instance, trial: &Trying) -> Option<String> {
     ))
 }
 
+/// Where there is nothing else to say.
+fn standing(instance: &Instance) -> String {
+    match instance.current.as_ref().map(|c| c.runtime) {
+        Some(RuntimeKind::Agent) => "it has no session with the fleet".to_owned(),
+        _ => format!("it is {}", instance.state),
+    }
+}
+
 /// It was not healthy in time.
 fn late(instance: &Instance) -> String {
     let Some(trial) = &instance.trial else {
@@ -511,6 +519,6 @@ fn late(instance: &Instance) -> String {
     let why = unhealthy
         .or(instance.reason.as_deref())
         .or(instance.last_error.as_deref())
-        .map_or_else(|| format!("it is {}", instance.state), str::to_owned);
+        .map_or_else(|| standing(instance), str::to_owned);
     format!("it was not healthy for {min} within {limit} of the change: {why}")
 }

@@ -7,6 +7,8 @@ pub(crate) mod durations;
 mod escapes;
 pub mod memory;
 mod process;
+pub mod release;
+pub mod service;
 mod shutdown;
 mod utc;
 

@@ -21,7 +21,10 @@ pub struct Resource {
 pub fn encode(resource: &Resource, spans: &[Span]) -> Vec<u8> {
     let of_service = vec![
         attribute("service.name", AnyValue::Text(resource.service)),
-        attribute("service.version", AnyValue::Text(crate::VERSION)),
+        attribute(
+            "service.version",
+            AnyValue::Text(crate::support::release::version()),
+        ),
         attribute("host.name", AnyValue::Text(&resource.host)),
     ];
     let request = Request {
@@ -32,7 +35,7 @@ pub fn encode(resource: &Resource, spans: &[Span]) -> Vec<u8> {
             scope_spans: [ScopeSpans {
                 scope: Scope {
                     name: "fleetctl",
-                    version: crate::VERSION,
+                    version: crate::support::release::version(),
                 },
                 spans: spans.iter().map(SpanOut::from).collect(),
             }],

@@ -89,10 +89,7 @@ impl Post {
             .uri(&self.endpoint.path)
             .header(header::HOST, self.endpoint.authority())
             .header(header::CONTENT_TYPE, "application/json")
-            .header(
-                header::USER_AGENT,
-                concat!("fleetctl/", env!("CARGO_PKG_VERSION")),
-            );
+            .header(header::USER_AGENT, crate::support::release::user_agent());
         for (name, value) in &self.headers.0 {
             request = request.header(name, value);
         }

@@ -124,6 +124,7 @@ async fn an_address_in_use_is_an_error_that_names_it() {
     let settings = Settings {
         listeners: vec![Listener::Plain(loopback()), Listener::Plain(server.address)],
         limits: Limits::default(),
+        stranger: None,
     };
     struct Nobody;
     impl fleetctl::broker::Gatekeeper for Nobody {
@@ -177,4 +178,28 @@ async fn several_clients_without_an_id() {
         server.broker.counters().connections >= 3
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_speaks_http_hears_that_there_is_nothing() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Server::start().await;
+    for (begin, answered) in [
+        ("GET /blobs/x HTTP/1.1", true),
+        ("HEAD / ", true),
+        ("PUT /", false),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(server.address)
+            .await
+            .unwrap();
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        // What is not understood is closed, perhaps with something unread.
+        let _ = stream.read_to_string(&mut text).await;
+        assert_eq!(
+            text.starts_with("HTTP/1.1 404"),
+            answered,
+            "{begin}: {text}"
+        );
+    }
 }

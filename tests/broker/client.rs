@@ -89,6 +89,7 @@ impl Server {
         let settings = Settings {
             listeners: vec![listener],
             limits,
+            stranger: None,
         };
         let broker = Broker::start(settings, Arc::new(Gate)).await.unwrap();
         let address = broker.addresses()[0];

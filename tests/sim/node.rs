@@ -140,7 +140,7 @@ impl Node {
             capabilities.insert("gpu".into(), "1".into());
         }
         NodeFacts {
-            agent_version: fleetctl::VERSION.into(),
+            agent_version: fleetctl::support::release::version().into(),
             features: fleetctl::model::FEATURES,
             arch: arch.into(),
             os: "Debian GNU/Linux 12".into(),

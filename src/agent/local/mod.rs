@@ -220,7 +220,7 @@ impl Local {
 fn status(core: &Core, context: &Context<'_>) -> LocalStatus {
     LocalStatus {
         node: core.node.clone(),
-        version: crate::VERSION.to_owned(),
+        version: crate::support::release::version().to_owned(),
         kind: context.kind,
         connected: context.connected,
         generation: core.supervisor.generation(),

@@ -27,6 +27,17 @@ pub(in crate::cli) enum TokenVerb {
         /// What it is called, for the audit trail
         #[arg(long, default_value = "")]
         name: String,
+        /// Keep a join token in this file, for its owner only, and print nothing; none is made while
+        /// the one that is there is taken
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Leave the addresses out of a join token: the machine finds the controller by itself in
+        /// its local network
+        #[arg(long)]
+        no_address: bool,
+        /// So many machines may join with a join token [default: any number]
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+        uses: Option<u32>,
         #[command(flatten)]
         output: OutputArgs,
     },

@@ -4,25 +4,31 @@ mod access;
 mod alerts;
 mod apply;
 mod cluster;
+mod deploy;
 mod fleet;
+mod image;
 mod look;
 mod node;
 mod role;
+mod upgrade;
 mod workload;
 
 pub(super) use access::{ContextVerb, TokenKind, TokenVerb};
 pub(super) use alerts::{AlertListArgs, AlertsArgs, AlertsVerb, SilenceArgs};
 pub(super) use apply::{AdoptArgs, ApplyArgs, PlanArgs, RmArgs, RunArgs, ValidateArgs, VarArgs};
 pub(super) use cluster::{ClusterVerb, ManyArgs};
+pub(super) use deploy::{BoardsArgs, DeployArgs, DeployVerb};
 pub(super) use fleet::{
     DrainArgs, HistoryArgs, InstanceVerb, MigrateArgs, RebalanceArgs, ReserveArgs, RollbackArgs,
     RolloutVerb, VersionsArgs, WhyArgs,
 };
+pub(super) use image::{ImageListArgs, ImageNodes, ImagePruneArgs, ImagePushArgs, ImageVerb};
 pub(super) use look::{
     AuditArgs, AuditVerb, AuditVerifyArgs, EventsArgs, ExecArgs, LogsArgs, TopArgs,
 };
 pub(super) use node::{CommandVerb, NodeConfigVerb, NodeConfigWait, NodeVerb, OrderArgs};
-pub(super) use role::{AgentArgs, BrokerArgs, CheckArgs, ConfigVerb, ControllerArgs};
+pub(super) use role::{AgentArgs, BrokerArgs, CheckArgs, ConfigVerb, ControllerArgs, DiscoverArgs};
+pub(super) use upgrade::{UpgradeArgs, UpgradeToArgs, UpgradeVerb};
 pub(super) use workload::{LocalWorkloads, WorkloadArg, WorkloadVerb};
 
 use super::complete;
@@ -31,7 +37,7 @@ use std::path::PathBuf;
 
 /// Turns a drawer of small Linux machines into a managed fleet
 #[derive(Debug, Parser)]
-#[command(name = "fleetctl", version, max_term_width = 100)]
+#[command(name = "fleetctl", version = crate::support::release::version(), max_term_width = 100)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) connection: Connection,
@@ -56,6 +62,15 @@ pub(super) struct Connection {
         hide_env_values = true
     )]
     pub(super) token: Option<String>,
+    /// File with the API token
+    #[arg(
+        long,
+        env = "FLEETCTL_TOKEN_FILE",
+        value_name = "FILE",
+        global = true,
+        conflicts_with = "token"
+    )]
+    pub(super) token_file: Option<PathBuf>,
     /// File with the CA of the fleet
     #[arg(long, env = "FLEETCTL_CA", value_name = "FILE", global = true)]
     pub(super) ca: Option<PathBuf>,
@@ -122,6 +137,8 @@ pub(super) enum Verb {
     Rollout(RolloutVerb),
     /// Show which version of what runs where
     Versions(VersionsArgs),
+    /// Upgrade the agents of the fleet, step by step, each with a way back
+    Upgrade(Box<UpgradeArgs>),
     /// Move instances
     #[command(subcommand)]
     Instance(InstanceVerb),
@@ -135,6 +152,9 @@ pub(super) enum Verb {
     /// Order something of a node, or of many, once
     #[command(subcommand)]
     Command(CommandVerb),
+    /// Bring images to nodes that have no fast line, list them, and take them away
+    #[command(subcommand)]
+    Image(ImageVerb),
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Token(TokenVerb),
@@ -155,6 +175,10 @@ pub(super) enum Verb {
     ///
     /// Exit code 0: all is well; 3: a warning at worst; 1: something will not work.
     Check(CheckArgs),
+    /// Bring boards into the fleet over ssh, as an inventory says; what is there already stays
+    Deploy(Box<DeployArgs>),
+    /// Ask the local network for controllers of fleets
+    Discover(DiscoverArgs),
     /// Check configuration files
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -226,16 +250,28 @@ mod tests {
             "fleetctl node reserve pi",
             "fleetctl rebalance --plan -y",
             "fleetctl rebalance --threshold 0",
+            "fleetctl image push",
+            "fleetctl image push app:1 --into process",
+            "fleetctl image push app:1 --platform arm64",
+            "fleetctl image prune app:1 --unused",
             "fleetctl instance migrate web",
             "fleetctl command ping",
             "fleetctl command ping --all --max-parallel 0",
             "fleetctl command ping --all --max-parallel 257",
+            "fleetctl upgrade 0.4.0 --to 0.4.0",
+            "fleetctl upgrade 0.4.0 --plan -y",
+            "fleetctl upgrade push",
         ] {
             let typed = Cli::try_parse_from(line.split_whitespace());
             assert!(typed.is_err(), "{line}");
         }
         for line in [
             "fleetctl rm web db -y",
+            "fleetctl image push app:1 --to a,b --to c --into podman --platform linux/arm/v7",
+            "fleetctl image push app.tar --as r.example/app:1 -l zone=a -o json",
+            "fleetctl image ls --node pi -o wide",
+            "fleetctl image prune app:1 --node pi -y",
+            "fleetctl image prune --unused --older-than 2h",
             "fleetctl rm --yes web",
             "fleetctl node rm pi -y",
             "fleetctl node revoke -y pi",
@@ -260,6 +296,12 @@ mod tests {
             "fleetctl command stop pi web",
             "fleetctl command restart -l zone=a --all --max-parallel 256 --timeout 1m web",
             "fleetctl cluster topology --label zone -o json",
+            "fleetctl upgrade 0.4.0 --canary 2 --max-parallel 20% -l zone=lab --wait -y",
+            "fleetctl upgrade --to 0.4.0 --plan -o json",
+            "fleetctl upgrade ./a.tar.gz ./b.tar.gz --no-rollback",
+            "fleetctl upgrade push a b",
+            "fleetctl upgrade status -w",
+            "fleetctl upgrade rollback --wait -y",
         ] {
             Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}: {e}"));
         }

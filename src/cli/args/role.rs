@@ -34,6 +34,10 @@ pub(in crate::cli) struct BrokerArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CheckArgs {
+    /// Only ask the controller whether it is ready, without a token: for health checks; prints
+    /// nothing when it is
+    #[arg(long)]
+    pub(in crate::cli) ready: bool,
     /// Configuration file of the agent
     #[arg(short, long, env = "FLEETCTL_CONFIG", value_name = "FILE")]
     pub(in crate::cli) config: Option<PathBuf>,
@@ -56,4 +60,21 @@ pub(in crate::cli) enum ConfigVerb {
         /// Configuration file of any role
         file: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DiscoverArgs {
+    /// How long to listen for answers, 100ms to 1m
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = listening_ms)]
+    pub(in crate::cli) timeout: u64,
+    #[command(flatten)]
+    pub(in crate::cli) output: OutputArgs,
+}
+
+fn listening_ms(text: &str) -> Result<u64, crate::manifest::Flaw> {
+    let ms = crate::manifest::quantity::parse_duration_ms(text)?;
+    match ms {
+        100..=60_000 => Ok(ms),
+        _ => Err(crate::manifest::Flaw::new("it listens for 100ms to 1m")),
+    }
 }

@@ -9,13 +9,14 @@ use crate::{
     },
     identity::{self, SigningKey, sha256_hex},
     model::{
-        AssignedInstance, CommandKind, CommandOutcome, CommandSpec, ContainerOptions, DependsOn,
-        Desired, Device, EngineFact, ExecInput, ExecSpec, FileSpec, Guard, Health, HealthCheck,
-        HealthStatus, Hook, InstanceState, LogLimits, LogLine, LogQuery, LogShipping, LogStream,
-        Metric, MetricConfig, MissedRun, Mount, MountSource, NodeConfig, ObservedInstance, Overlap,
-        Placement, PlacementMode, Port, Protocol, PullPolicy, Resources, Restart, RestartPolicy,
-        Run, RunMode, RuntimeKind, Schedule, Signal, Strategy, TerminalSize, Tmpfs, TraceContext,
-        Trial, TrialState, Unmanaged, Workload, WorkloadType,
+        AssignedInstance, BlobSource, CommandKind, CommandOutcome, CommandSpec, ContainerOptions,
+        DependsOn, Desired, Device, Digest, EngineFact, ExecInput, ExecSpec, FileSpec, Guard,
+        Health, HealthCheck, HealthStatus, Hook, ImageFetch, ImageOrder, InstanceState, LogLimits,
+        LogLine, LogQuery, LogShipping, LogStream, Metric, MetricConfig, MissedRun, Mount,
+        MountSource, NodeConfig, NodeImage, ObservedInstance, Overlap, Placement, PlacementMode,
+        Port, Protocol, PullPolicy, Resources, Restart, RestartPolicy, Run, RunMode, RuntimeKind,
+        Schedule, Signal, Strategy, TerminalSize, Tmpfs, TraceContext, Trial, TrialState,
+        Unmanaged, Workload, WorkloadType,
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -176,6 +177,7 @@ fn node_config() -> NodeConfig {
             enabled: true,
             interval_ms: 1_000,
         },
+        blobs: None,
     }
 }
 
@@ -271,6 +273,18 @@ pub(super) fn from_agents() -> Vec<Example> {
         ),
         Example::new("cfg", Kind::Cfg, &["telemetry", "logs"], node_config()),
         Example::new(
+            "cfg-blobs",
+            Kind::Cfg,
+            &["telemetry", "logs", "blobs"],
+            NodeConfig {
+                blobs: Some(BlobSource {
+                    url: "https://fleet.example:7070".into(),
+                    ca_sha256: Some("00".repeat(32)),
+                }),
+                ..node_config()
+            },
+        ),
+        Example::new(
             "telemetry",
             Kind::Telemetry,
             &[],
@@ -350,6 +364,26 @@ pub(super) fn from_agents() -> Vec<Example> {
                     exit_code: Some(7),
                     unmanaged: vec![unmanaged(Some(workload()))],
                     ..CommandOutcome::done()
+                },
+            },
+        ),
+        Example::new(
+            "result-images",
+            Kind::Result,
+            &[],
+            CommandResult {
+                id: "8877665544332213".into(),
+                outcome: CommandOutcome {
+                    images: vec![NodeImage {
+                        engine: RuntimeKind::Docker,
+                        id: Digest::of(b"config").to_string(),
+                        references: vec!["docker.io/library/app:1".into()],
+                        size: 4_096,
+                        created_s: 1_767_225_600,
+                        containers: 1,
+                    }],
+                    bytes: Some(1_024),
+                    ..CommandOutcome::going_on("docker: 25%")
                 },
             },
         ),
@@ -490,6 +524,26 @@ fn from_the_controller() -> Vec<Example> {
                         kill: true,
                         taken: None,
                     }),
+                    image: None,
+                },
+                trace: None,
+            },
+        ),
+        Example::new(
+            "command-image",
+            Kind::Command,
+            &[],
+            CommandBody {
+                id: "8877665544332213".into(),
+                order: CommandSpec {
+                    image: Some(Box::new(ImageOrder::Fetch(ImageFetch {
+                        reference: "docker.io/library/app:1".into(),
+                        manifest: Digest::of(b"manifest"),
+                        media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+                        platforms: vec!["linux/arm64".into()],
+                        engine: Some(RuntimeKind::Docker),
+                    }))),
+                    ..CommandSpec::new(CommandKind::Image, None)
                 },
                 trace: None,
             },

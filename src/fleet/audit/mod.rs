@@ -152,6 +152,7 @@ impl Fleet {
                 name,
                 grant,
                 expires_ms,
+                ..
             } => {
                 text.section(format!("token {id}"));
                 text.fields(&Fields::new(), &token(name, grant, *expires_ms));

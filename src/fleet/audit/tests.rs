@@ -390,6 +390,7 @@ fn of_tokens_neither_secret_nor_digest_is_said() {
         name: "alice".into(),
         grant,
         expires_ms,
+        uses: None,
     };
     let api = TokenGrant::Api {
         role: Role::Operator,

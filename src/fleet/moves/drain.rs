@@ -16,7 +16,9 @@
 
 use super::{Blocker, Drain, DrainView, MoveWhy, Reserved, begin::Hold, target::NoTarget};
 use crate::{
-    fleet::{Effect, Fleet, NodeRecord, Refusal, event::emit, placement::amount},
+    fleet::{
+        Effect, Fleet, NodeRecord, Refusal, event::emit, placement::amount, upgrade::is_agent,
+    },
     model::{Desired, Name, PlacementMode, Presence, UnixMs},
 };
 use std::collections::BTreeSet;
@@ -221,7 +223,7 @@ impl Fleet {
         };
         let every = |name: &&Name| {
             let w = self.workloads.get(*name);
-            w.is_some_and(|w| w.spec.placement.mode == PlacementMode::Every)
+            w.is_some_and(|w| w.spec.placement.mode == PlacementMode::Every && !is_agent(&w.spec))
         };
         let placed = self.nodes.get(node).into_iter().flat_map(|n| &n.placed);
         Some(DrainView {

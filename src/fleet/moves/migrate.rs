@@ -22,6 +22,7 @@ impl Fleet {
             .workloads
             .get(workload)
             .ok_or_else(|| Refusal::no_workload(workload))?;
+        self.refuse_agent(workload, "moved")?;
         if !self.nodes.contains_key(from) {
             return Err(Refusal::no_node(from));
         }

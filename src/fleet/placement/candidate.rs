@@ -126,12 +126,12 @@ impl<'a> Candidate<'a> {
         own.or_else(|| self.facts.and_then(|f| f.labels.get(key)))
     }
 
-    /// It is found out or labelled, not merely known.
-    /// Its processor; empty where that was never said.
+    /// Architecture of its agent; empty where that was never said.
     pub(super) fn arch(&self) -> &'a str {
-        self.facts.map_or("", |f| f.arch.as_str())
+        self.facts.map_or("", NodeFacts::program_arch)
     }
 
+    /// It is found out or labelled, not merely known.
     pub(super) fn has(&self, key: &str) -> bool {
         self.facts.is_some_and(|f| f.capabilities.contains_key(key)) || self.label(key).is_some()
     }

@@ -234,7 +234,9 @@ fn each<'a>(
             found(Obstacle::Unmet(r, has))?;
         }
     }
-    if !kept && let Some(missing) = missing_runtime(&wish.workload.run, node) {
+    // Whether there is a program for it changes with the release, not with the moment.
+    let missing = missing_runtime(&wish.workload.run, node);
+    if let Some(missing) = missing.filter(|m| !kept || matches!(m, Obstacle::NoBinary(_))) {
         found(missing)?;
     }
     if let Some(neighbour) = neighbour(wish, node, kept) {
@@ -307,7 +309,10 @@ fn passing<'a>(
 ) -> ControlFlow<()> {
     // What is pinned has no other node to go to.
     let bound = wish.every || !wish.workload.placement.nodes.is_empty();
-    if let Some(closed) = node.closed
+    // The agent is there anyway, whoever wants nothing new on the node.
+    let agent = matches!(wish.workload.run, Run::Agent { .. });
+    if !agent
+        && let Some(closed) = node.closed
         && (!bound || closed.by_person())
     {
         found(Obstacle::Closed(closed))?;

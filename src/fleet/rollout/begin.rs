@@ -1,6 +1,8 @@
 //! A workload gets another spec: applied by a person, or taken back.
 
-use super::super::{Actor, Effect, NodeRecord, WorkloadRecord, event::emit};
+use super::super::{
+    Actor, Effect, NodeRecord, WorkloadRecord, event::emit, upgrade::is_as_installed,
+};
 use super::{
     OpenWindows, Revision, RevisionVerdict, Rollout, RolloutPhase, Step, StepState,
     judge::{Sight, Since, sight},
@@ -70,6 +72,7 @@ pub(in crate::fleet) fn take_spec(
     // The same program is as good or bad as it was.
     let verdict = match record.edition(record.revision) {
         Some(present) if known && !replaces => present.verdict,
+        _ if is_as_installed(&spec) => RevisionVerdict::Good,
         _ => RevisionVerdict::Untried,
     };
     let before: BTreeMap<Name, u64> = record

@@ -9,7 +9,7 @@
 //! | this version is well, and healthy as far as its agent tells | healthy |
 //! | this version does anything else | not yet |
 
-use super::super::{NodeRecord, Verdict, WorkloadRecord, fill::filled};
+use super::super::{NodeRecord, Verdict, WorkloadRecord, fill::filled, upgrade::is_agent};
 use crate::{
     manifest::quantity::duration_text,
     model::{
@@ -184,6 +184,9 @@ pub(super) fn check_on(record: &WorkloadRecord, name: &Name, node: Option<&NodeR
 
 /// What was asked of it, in the words of its manifest.
 fn check_of(spec: &Workload) -> String {
+    if is_agent(spec) {
+        return "the new agent starts and is heard".into();
+    }
     match spec.health.as_ref().map(|h| &h.check) {
         Some(HealthCheck::Http(url)) => format!("health check {url}"),
         Some(HealthCheck::Tcp(address)) => format!("health check tcp {address}"),

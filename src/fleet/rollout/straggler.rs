@@ -2,7 +2,11 @@
 //! on trial whose rollout another one has replaced, and those that join when a version has not been
 //! shown to work yet.
 
-use super::super::{WorkloadRecord, event::emit};
+use super::super::{
+    WorkloadRecord,
+    event::emit,
+    upgrade::{is_agent, is_as_installed},
+};
 use super::{
     RevisionVerdict, Rollout, RolloutPhase, Step, StepState, Verdict,
     advance::{Look, are},
@@ -32,7 +36,12 @@ impl WorkloadRecord {
     fn unproven(&self) -> Option<u64> {
         let update = self.spec.update.as_ref()?;
         let wanted = self.edition(self.revision)?;
-        if !update.auto_rollback || wanted.verdict == RevisionVerdict::Good {
+        // Another release of the agent is tried on every board anew.
+        let proven = match is_agent(&self.spec) {
+            true => is_as_installed(&self.spec),
+            false => wanted.verdict == RevisionVerdict::Good,
+        };
+        if !update.auto_rollback || proven {
             return None;
         }
         self.newest_good(&self.spec_hash)

@@ -11,6 +11,7 @@
 //! | [`moves`] | failover, migration, drain, rebalance, with a clock |
 //! | [`command`], [`token`], [`silence`] | orders, tokens, and what nobody wants to be told |
 //! | [`trace`] | which request an instance comes from |
+//! | [`upgrade`] | the agent as a workload |
 //! | [`neighbours`], [`guards`] | what could never be together; what has room in one message |
 //! | [`rollout`], [`rollout_back`], [`rollout_trial`], [`rollout_random`] | rollouts there and back, who decides what works, in a fleet of nodes that obey ([`rollout_world`]) |
 //! | [`random`] | whatever the entries are: replay, storage, invariants |
@@ -36,6 +37,7 @@ mod silence;
 mod size;
 mod token;
 mod trace;
+mod upgrade;
 mod workload;
 
 use super::{Change, Effect, Entry, Fleet, Refusal};

@@ -172,6 +172,7 @@ fn small() -> impl Strategy<Value = Change> {
                 },
             },
             // Now and then one that has been over for months.
+            uses: join.then_some(expires as u32),
             expires_ms: expires * 5_000_000_000,
             id,
         }),

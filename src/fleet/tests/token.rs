@@ -12,6 +12,7 @@ fn created(id: &str, grant: TokenGrant, expires_ms: u64) -> Change {
         name: format!("name of {id}"),
         grant,
         expires_ms,
+        uses: None,
     }
 }
 
@@ -139,4 +140,39 @@ fn where_there_are_too_many_tokens_revoking_one_makes_room() {
     super::apply(&mut fleet, more());
     assert_eq!(fleet.tokens().count(), 10_000);
     assert!(fleet.tokens().all(|(id, _)| id != "t7"));
+}
+
+#[test]
+fn a_token_for_one_machine_lets_one_in_and_answers_it_again() {
+    let mut fleet = Fleet::new();
+    super::apply(
+        &mut fleet,
+        Change::TokenCreated {
+            id: "once".into(),
+            name: "one board".into(),
+            grant: TokenGrant::Join,
+            expires_ms: 5_000,
+            uses: Some(1),
+        },
+    );
+    let enrolled = |node: &str, key: &str| Change::NodeEnrolled {
+        node: node.parse().unwrap(),
+        key: key.into(),
+        token: "once".into(),
+        hostname: node.into(),
+        approve: true,
+        http: false,
+    };
+    assert!(fleet.join_token_serves("once", "pi-1", "key-1", 0));
+    super::apply(&mut fleet, enrolled("pi-1", "key-1"));
+    // The answer may have been lost: the same machine asks again.
+    assert!(fleet.join_token_serves("once", "pi-1", "key-1", 0));
+    assert!(!fleet.join_token_serves("once", "pi-1", "key-1", 5_000));
+    let again = super::refuse(&mut fleet, enrolled("pi-1", "key-1"));
+    assert_eq!(again, Refusal::Unchanged);
+    // Nobody else is served, whatever the name.
+    assert!(!fleet.join_token_serves("once", "pi-2", "key-2", 0));
+    assert!(!fleet.join_token_serves("once", "pi-1", "key-2", 0));
+    let refusal = super::refuse(&mut fleet, enrolled("pi-2", "key-2"));
+    assert!(refusal.to_string().contains("has been used"), "{refusal}");
 }

@@ -97,7 +97,7 @@ pub(super) struct Session {
 }
 
 /// Why a session ends without a result.
-type Lost = CommandOutcome;
+type Lost = String;
 
 impl Session {
     /// Orders a program; returns once that is in the journal.
@@ -176,7 +176,7 @@ impl Session {
                 news = self.news.recv() => match self.take(news) {
                     Ok(()) => {}
                     // What is known of its end says more than that something is missing.
-                    Err(lost) => return outcome.filter(|o| !o.ok).unwrap_or(lost),
+                    Err(lost) => return outcome.filter(|o| !o.ok).unwrap_or_else(|| failed(lost)),
                 },
                 place = out.reserve(), if !self.waiting.is_empty() => {
                     let Ok(place) = place else {
@@ -228,7 +228,7 @@ impl Session {
                 _ = changed.changed(), if outcome.is_none() => match self.look() {
                     Ok(true) => offline = None,
                     Ok(false) => offline = offline.or(Some(Instant::now())),
-                    Err(lost) => return lost,
+                    Err(lost) => return failed(lost),
                 },
             }
         }
@@ -246,7 +246,7 @@ impl Session {
                 self.unanswered.remove(&n);
                 return Ok(());
             }
-            None => return Err(failed("it wrote more than was asked of it; it was killed")),
+            None => return Err("it wrote more than was asked of it; it was killed".into()),
         };
         let Stream {
             n, stream, data, ..
@@ -255,13 +255,11 @@ impl Session {
             return Ok(());
         }
         if n > self.next {
-            return Err(failed(
-                "a part of its output was lost on the way; it was killed",
-            ));
+            return Err("a part of its output was lost on the way; it was killed".into());
         }
         self.next += 1;
         let Ok(data) = STANDARD.decode(data) else {
-            return Err(failed("its output cannot be read; it was killed"));
+            return Err("its output cannot be read; it was killed".into());
         };
         if data.is_empty() {
             self.all = true;
@@ -340,13 +338,13 @@ impl Session {
         };
         let Some((session, presence)) = now else {
             let node = &self.node;
-            return Err(failed(format!("{node} is not in the fleet any more")));
+            return Err(format!("{node} is not in the fleet any more"));
         };
         if session.start != self.session.start {
             let node = &self.node;
-            return Err(failed(format!(
+            return Err(format!(
                 "the agent on {node} was restarted; what it ran may go on there"
-            )));
+            ));
         }
         if session != self.session && presence == Presence::Online {
             self.session = session;

@@ -8,7 +8,7 @@ pub(super) fn write(text: &mut Text) {
     let help = "1; which fleetctl this is.";
     let mut family = text.family(Type::Gauge, "fleetctl_build_info", help);
     let labels = [
-        ("version", crate::VERSION),
+        ("version", crate::support::release::version()),
         ("arch", std::env::consts::ARCH),
     ];
     family.sample(&labels, 1.0);

@@ -27,6 +27,7 @@ fn entry(n: u64, by: Option<&str>) -> Entry {
             name: "x".into(),
             grant: TokenGrant::Join,
             expires_ms: 0,
+            uses: None,
         },
     }
 }

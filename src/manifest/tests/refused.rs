@@ -19,6 +19,12 @@ fn each_is_wrong_of_a_container(cases: &[(&str, &str)]) {
 }
 
 #[test]
+fn the_agents_own_name_is_no_workloads() {
+    let found = wrong("[workload.fleetctl-agent]\ncommand = ['/bin/x']\n");
+    assert_eq!(found, ["1:11 `fleetctl-agent` is the agent's own name"]);
+}
+
+#[test]
 fn run_modes() {
     for (lines, expected) in [
         (

@@ -27,6 +27,21 @@ use super::{
 };
 use std::collections::BTreeMap;
 
+/// Reads a text in YAML that is one document. `None`: nothing can be read, and why is on record.
+pub(super) fn document(text: &str, report: &Report) -> Option<Value> {
+    let mut documents = read::documents(text, report)?;
+    documents.retain(|document| document.data != Data::Null);
+    if documents.len() > 1 {
+        let flaw = Flaw::new("this file is one document, and this text has several");
+        report.add(documents[1].span.clone(), flaw);
+    }
+    let empty = Value {
+        span: 0..0,
+        data: Data::Map(Vec::new()),
+    };
+    Some(documents.into_iter().next().unwrap_or(empty))
+}
+
 /// Reads a text in YAML as a tree in the shape of the TOML. `variables` are the
 /// values of `${…}` in a Compose file. `None`: nothing can be read, and why is on record.
 pub(super) fn read(

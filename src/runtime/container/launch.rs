@@ -24,6 +24,7 @@ use super::{
         Listed,
         adopt::{self, Outcome},
     },
+    images,
     limits::{self, Limits},
     networks::{self, Networks},
     placed::Placed,
@@ -33,7 +34,8 @@ use super::{
 use crate::{
     model::{PullPolicy, Run, RuntimeKind},
     runtime::{
-        LABEL_NODE, LABEL_SPEC_HASH, LABEL_WORKLOAD, Launch, Launched, Progress, RuntimeError,
+        KeptImages, LABEL_NODE, LABEL_SPEC_HASH, LABEL_WORKLOAD, Launch, Launched, Progress,
+        RuntimeError,
         pull::{self, Reference},
     },
 };
@@ -109,6 +111,8 @@ pub(crate) trait Engine: Sync {
     ) -> impl Future<Output = Result<Option<String>, Fault>> + Send;
     /// The engine's architecture, as Go names it.
     fn architecture(&self) -> impl Future<Output = Result<String, Fault>> + Send;
+    /// Images that the controller keeps.
+    fn kept(&self) -> Option<&dyn KeptImages>;
     /// Forgets an image that was fetched and cannot be used.
     fn forget_image(&self, image: &str) -> impl Future<Output = Result<(), Fault>> + Send;
 }
@@ -284,7 +288,10 @@ async fn fetch<E: Engine>(
 ) -> Result<(), RuntimeError> {
     let reference = Reference::parse(image)?;
     tracing::info!(runtime = %engine.kind(), image, "fetching image");
-    engine.fetch(&reference, progress).await?;
+    if let Err(error) = engine.fetch(&reference, progress).await {
+        // No registry gives it; perhaps somebody pushed it to the controller.
+        return from_controller(engine, &reference, error, progress).await;
+    }
     let of_image = match engine.image_architecture(reference.full()).await {
         Ok(of_image) => of_image,
         // A stream of progress may end without a word when the engine does.
@@ -308,6 +315,30 @@ async fn fetch<E: Engine>(
         &of_image,
         &of_node,
     ))
+}
+
+/// Takes an image that no registry gives from the controller; `error` is said where that keeps it
+/// neither.
+async fn from_controller<E: Engine>(
+    engine: &E,
+    reference: &Reference,
+    error: RuntimeError,
+    progress: &UnboundedSender<Progress>,
+) -> Result<(), RuntimeError> {
+    let (RuntimeError::Image(_), Some(kept)) = (&error, engine.kept()) else {
+        return Err(error);
+    };
+    let image = reference.full();
+    let lent = match kept.lend(image).await {
+        Ok(Some(lent)) => lent,
+        Ok(None) => return Err(error),
+        Err(why) => {
+            tracing::debug!(image, why, "the controller cannot be asked for an image");
+            return Err(error);
+        }
+    };
+    tracing::info!(runtime = %engine.kind(), image, %error, "fetching image from the controller");
+    images::take(engine, &lent, image, progress).await
 }
 
 /// For [`PullPolicy::Always`]: when the registry does not give it, what is on the node is used,

@@ -15,6 +15,7 @@
 //! | [`found`] | an engine's container as [`Found`](super::Found) |
 //! | [`ended_by_us`] | which ends were asked for here |
 //! | [`pids`] | which process a container's first one is, for reading its use of the machine |
+//! | [`images`] | images: from the agent's own registry, told, taken away |
 //! | [`line`] | an engine's log lines as [`LogLine`](crate::model::LogLine) |
 //! | [`watch`] | the stream of events, for ever |
 //!
@@ -29,6 +30,7 @@ pub(crate) mod exec;
 pub(crate) mod fault;
 pub(crate) mod foreign;
 pub(crate) mod found;
+pub(crate) mod images;
 pub(crate) mod launch;
 pub(crate) mod limits;
 pub(crate) mod line;

@@ -4,7 +4,7 @@ use super::{Docker, KIND};
 use crate::{
     model::RuntimeKind,
     runtime::{
-        Found, FoundStatus, Progress, RuntimeError,
+        Found, FoundStatus, KeptImages, Progress, RuntimeError,
         container::{
             CALL_LIMIT, START_LIMIT,
             adopted::Adopted,
@@ -281,6 +281,10 @@ impl Engine for Docker {
 
     async fn architecture(&self) -> Result<String, Fault> {
         Ok(self.asked_version().await?.arch.unwrap_or_default())
+    }
+
+    fn kept(&self) -> Option<&dyn KeptImages> {
+        self.kept.as_deref()
     }
 
     async fn forget_image(&self, image: &str) -> Result<(), Fault> {

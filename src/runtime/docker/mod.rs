@@ -15,8 +15,8 @@ mod logs;
 pub use super::pull::{CredentialsError, RegistryCredentials};
 
 use super::{
-    ExecFeed, ExecOutput, Found, ImageHealth, Launch, Launched, Progress, Runtime, RuntimeError,
-    RuntimeEvent, Usage,
+    ExecFeed, ExecOutput, Found, ImageHealth, ImageStore, KeptImages, Launch, Launched, Progress,
+    Runtime, RuntimeError, RuntimeEvent, Usage,
     container::{
         CALL_LIMIT,
         adopted::Adopted,
@@ -64,6 +64,7 @@ pub struct Docker {
     networks: Networks,
     pids: Pids,
     ended_by_us: EndedByUs,
+    kept: Option<Arc<dyn KeptImages>>,
 }
 
 impl Docker {
@@ -86,7 +87,14 @@ impl Docker {
             networks: Networks::default(),
             pids: Pids::default(),
             ended_by_us: EndedByUs::default(),
+            kept: None,
         }
+    }
+
+    /// Images that no registry gives are looked for there.
+    #[must_use]
+    pub fn with_kept(self, kept: Option<Arc<dyn KeptImages>>) -> Docker {
+        Docker { kept, ..self }
     }
 
     async fn listed(&self, node: &Name) -> Result<Vec<Found>, Fault> {
@@ -308,6 +316,10 @@ impl Runtime for Docker {
 
     fn unmanaged(&self, whole: bool) -> BoxFuture<'_, Result<Vec<Unmanaged>, RuntimeError>> {
         foreign::unmanaged(self, whole).boxed()
+    }
+
+    fn image_store(&self) -> Option<&dyn ImageStore> {
+        Some(self)
     }
 
     fn watch(&self, events: mpsc::Sender<RuntimeEvent>) -> BoxFuture<'_, ()> {

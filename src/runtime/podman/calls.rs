@@ -4,7 +4,7 @@ use super::{KIND, Podman, look};
 use crate::{
     model::{Name, RuntimeKind},
     runtime::{
-        Found, FoundStatus, LABEL_NODE, Progress, RuntimeError,
+        Found, FoundStatus, KeptImages, LABEL_NODE, Progress, RuntimeError,
         container::{
             CALL_LIMIT, START_LIMIT,
             adopted::Adopted,
@@ -307,6 +307,10 @@ impl Engine for Podman {
             .await?
             .arch
             .unwrap_or_default())
+    }
+
+    fn kept(&self) -> Option<&dyn KeptImages> {
+        self.kept.as_deref()
     }
 
     async fn forget_image(&self, image: &str) -> Result<(), Fault> {

@@ -27,8 +27,8 @@ mod look;
 pub use super::pull::{CredentialsError, RegistryCredentials};
 
 use super::{
-    ExecFeed, ExecOutput, Found, Launch, Launched, Progress, Runtime, RuntimeError, RuntimeEvent,
-    Usage,
+    ExecFeed, ExecOutput, Found, ImageStore, KeptImages, Launch, Launched, Progress, Runtime,
+    RuntimeError, RuntimeEvent, Usage,
     container::{
         CALL_LIMIT,
         adopted::Adopted,
@@ -76,6 +76,7 @@ pub struct Podman {
     ends: ends::Ends,
     healthchecks: health::Healthchecks,
     ended_by_us: EndedByUs,
+    kept: Option<Arc<dyn KeptImages>>,
 }
 
 impl Podman {
@@ -107,7 +108,14 @@ impl Podman {
             ends: ends::Ends::default(),
             healthchecks: health::Healthchecks::default(),
             ended_by_us: EndedByUs::default(),
+            kept: None,
         }
+    }
+
+    /// Images that no registry gives are looked for there.
+    #[must_use]
+    pub fn with_kept(self, kept: Option<Arc<dyn KeptImages>>) -> Podman {
+        Podman { kept, ..self }
     }
 }
 
@@ -274,6 +282,10 @@ impl Runtime for Podman {
 
     fn unmanaged(&self, whole: bool) -> BoxFuture<'_, Result<Vec<Unmanaged>, RuntimeError>> {
         foreign::unmanaged(self, whole).boxed()
+    }
+
+    fn image_store(&self) -> Option<&dyn ImageStore> {
+        Some(self)
     }
 
     fn watch(&self, events: mpsc::Sender<RuntimeEvent>) -> BoxFuture<'_, ()> {

@@ -18,6 +18,7 @@
 //! | `program`, `account` | what a program is started with, by the shim or beside it |
 //! | `cgroup`, `cgroup_base` | limits, and an end that nothing escapes |
 //! | `placed` | its files on the node |
+//! | `mounts` | what a workload sees of the machine, where the agent sees less |
 //! | `bootstrap.py` | what calls a Python callable |
 //! | `line` | the form of a log record, which both sides know |
 //!
@@ -34,6 +35,7 @@ mod directory;
 mod exec;
 mod line;
 mod logs;
+mod mounts;
 mod operate;
 mod placed;
 mod process_id;
@@ -48,6 +50,7 @@ mod tail;
 mod usage;
 mod watch;
 
+pub(crate) use shim::Signals;
 pub use shim::shim_main;
 
 use super::{ExecFeed, ExecOutput, Found, Launch, Launched, Progress, Usage};

@@ -3,7 +3,7 @@
 use super::directory::InstanceDir;
 use super::record::{self, End, Plan};
 use super::standing::Standing;
-use super::{GONE, Processes, delete, instances, placed, spawn, stop};
+use super::{GONE, Processes, delete, instances, mounts, placed, spawn, stop};
 use crate::runtime::{Launch, Launched, RuntimeError};
 use std::io;
 use std::time::Duration;
@@ -106,9 +106,13 @@ impl Processes {
     async fn place_files(&self, dir: &InstanceDir, plan: Plan) -> Result<bool, RuntimeError> {
         let (root, place) = (self.root.clone(), dir.clone());
         // Waits for the disk.
-        tokio::task::spawn_blocking(move || placed::place_files(&root, &place, &plan))
-            .await
-            .map_err(|error| RuntimeError::Failed(format!("its files were not placed: {error}")))?
+        tokio::task::spawn_blocking(move || {
+            mounts::with_the_machines(|| placed::place_files(&root, &place, &plan))
+        })
+        .await
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(|error| RuntimeError::Failed(format!("its files were not placed: {error}")))?
     }
 
     /// As [`crate::runtime::Runtime::reload`].
@@ -162,7 +166,7 @@ impl Processes {
         let place = dir.clone();
         // The name first: a deletion that is cut off must not leave half an instance.
         let removed = tokio::task::spawn_blocking(move || {
-            placed::remove_files(&place);
+            mounts::with_the_machines(|| placed::remove_files(&place))?;
             delete(&gone)?;
             match std::fs::rename(place.path(), &gone) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -26,6 +26,18 @@ impl ProcessId {
         Some(ProcessId { pid, start })
     }
 
+    /// This process, which must be the leader of its threads.
+    ///
+    /// Read from its first thread, which started with it: an emulator of another processor (qemu-user,
+    /// as in a container of another architecture) answers for `/proc/self/stat` by itself, with a
+    /// time that is some ticks beside what everybody else reads.
+    pub fn own() -> Option<ProcessId> {
+        let pid = rustix::process::getpid().as_raw_pid();
+        let stat = fs::read(format!("/proc/self/task/{pid}/stat")).ok()?;
+        let start = Stat::parse(&stat)?.start;
+        Some(ProcessId { pid, start })
+    }
+
     /// It runs: it is there, it is the same one, and it has not ended.
     pub fn is_running(self) -> bool {
         Stat::of(self.pid)
@@ -163,6 +175,12 @@ impl Stat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_knows_itself_as_others_know_it() {
+        let pid = i32::try_from(std::process::id()).expect("a pid");
+        assert_eq!(ProcessId::own(), ProcessId::of(pid));
+    }
 
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_confuse() {

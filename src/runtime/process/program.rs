@@ -66,7 +66,7 @@ pub(super) struct Setting {
     pub account: Account,
     /// How it becomes that.
     pub identity: Identity,
-    place: PathBuf,
+    pub place: PathBuf,
 }
 
 impl Setting {

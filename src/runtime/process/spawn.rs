@@ -1,6 +1,7 @@
 //! Starts a shim and waits until it says how it went.
 
 use super::directory::InstanceDir;
+use super::mounts;
 use super::process_id::ProcessId;
 use super::shim::{CGROUP_VARIABLE, answer};
 use crate::runtime::RuntimeError;
@@ -70,7 +71,9 @@ fn start_shim(
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     // The command owns the writing end and goes at the end of this function: the reader is to
     // see the end of the pipe when the shim dies.
-    let child = Command::new(shim)
+    let mut command = Command::new(shim);
+    mounts::of_the_machine(&mut command, Path::new("/"));
+    let child = command
         .arg("shim")
         .arg(dir.path())
         .env_clear()

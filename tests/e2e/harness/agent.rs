@@ -3,7 +3,7 @@
 use super::{
     daemon::Daemon,
     engine::{Engine, variable},
-    fleet::{Fleet, clean, fleetctl},
+    fleet::{Fleet, clean},
     native::{self, Native},
     wait::{wait_for, wait_until},
 };
@@ -27,6 +27,7 @@ pub struct AgentSetup<'a> {
     variables: Vec<(String, String)>,
     data: Option<PathBuf>,
     through: Option<PathBuf>,
+    binary: PathBuf,
 }
 
 impl<'a> AgentSetup<'a> {
@@ -42,6 +43,7 @@ impl<'a> AgentSetup<'a> {
             variables: Vec::new(),
             data: None,
             through: None,
+            binary: PathBuf::from(env!("CARGO_BIN_EXE_fleetctl")),
         }
     }
 
@@ -73,6 +75,12 @@ impl<'a> AgentSetup<'a> {
     /// It reaches its engine by this socket; the test itself goes on by the engine's own.
     pub fn through(mut self, socket: &Path) -> Self {
         self.through = Some(socket.to_owned());
+        self
+    }
+
+    /// This program instead of the one that was built for the tests.
+    pub fn binary(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.binary);
         self
     }
 
@@ -147,7 +155,7 @@ impl<'a> AgentSetup<'a> {
         args.extend(self.flags);
         let log = dir.path().join("agent.log");
         let first = [format!("--join={token}")];
-        let mut command = command(&args, &first, self.namespace.as_deref());
+        let mut command = command(&self.binary, &args, &first, self.namespace.as_deref());
         command.envs(self.variables.iter().cloned());
         Agent {
             daemon: Daemon::spawn(&self.name, command, &log),
@@ -157,22 +165,24 @@ impl<'a> AgentSetup<'a> {
             args,
             variables: self.variables,
             namespace: self.namespace,
+            binary: self.binary,
             log,
             _dir: dir,
         }
     }
 }
 
-fn command(args: &[String], more: &[String], namespace: Option<&str>) -> Command {
+fn command(binary: &Path, args: &[String], more: &[String], namespace: Option<&str>) -> Command {
     let Some(namespace) = namespace else {
-        let mut command = fleetctl();
+        let mut command = Command::new(binary);
+        clean(&mut command);
         command.args(args).args(more);
         return command;
     };
     let mut command = Command::new("ip");
     clean(&mut command);
     // It becomes the agent: same process, so signals reach it.
-    command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_fleetctl")]);
+    command.args(["netns", "exec", namespace]).arg(binary);
     command.args(args).args(more);
     command
 }
@@ -187,6 +197,7 @@ pub struct Agent {
     args: Vec<String>,
     variables: Vec<(String, String)>,
     namespace: Option<String>,
+    binary: PathBuf,
     log: PathBuf,
     _dir: TempDir,
 }
@@ -194,7 +205,7 @@ pub struct Agent {
 impl Agent {
     /// Starts it again, without a token.
     pub fn launch_again(&mut self) {
-        let mut command = command(&self.args, &[], self.namespace.as_deref());
+        let mut command = command(&self.binary, &self.args, &[], self.namespace.as_deref());
         command.envs(self.variables.iter().cloned());
         self.daemon = Daemon::spawn(&self.name, command, &self.log);
     }

@@ -88,7 +88,7 @@ impl Ask<'_> {
     }
 }
 
-fn parse(all: &[u8]) -> Option<Answer> {
+pub fn parse(all: &[u8]) -> Option<Answer> {
     let end = all.windows(4).position(|w| w == b"\r\n\r\n")?;
     let headers = String::from_utf8_lossy(&all[..end]).to_lowercase();
     let status = headers.split(' ').nth(1)?.parse().ok()?;

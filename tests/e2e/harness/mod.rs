@@ -1,11 +1,12 @@
 //! What the scenarios are made of.
 
 mod agent;
+mod boards;
 mod daemon;
 mod engine;
 mod fleet;
 mod foreign;
-mod http;
+pub mod http;
 pub mod manifests;
 mod mosquitto;
 pub mod mqtt;
@@ -13,11 +14,13 @@ pub mod native;
 mod net;
 mod place;
 mod ports;
+mod release;
 mod small_disk;
 mod standalone;
 mod wait;
 
 pub use agent::Agent;
+pub use boards::Boards;
 pub use daemon::Daemon;
 pub use engine::{Engine, in_registry, variable};
 pub use fleet::{Fleet, Ran, Setup, fleetctl};
@@ -27,6 +30,7 @@ pub use mosquitto::Mosquitto;
 pub use net::Lan;
 pub use place::Place;
 pub use ports::Port;
+pub use release::{Bad, Releases};
 pub use small_disk::SmallDisk;
 pub use standalone::Standalone;
 pub use wait::{PATIENCE, wait_for, wait_until};

@@ -16,7 +16,7 @@ use super::directory::InstanceDir;
 use super::process_id::ProcessId;
 use super::program::{NotStarted, Setting, explain};
 use super::record::{Plan, State};
-use super::{readable, shim, spawn};
+use super::{mounts, readable, shim, spawn};
 use crate::model::{ExecSpec, LogStream};
 use crate::runtime::{ExecFeed, ExecOutput, RuntimeError};
 use rustix::process::Signal;
@@ -151,6 +151,7 @@ fn start(
         .cgroup()
         .and_then(|cgroup| cgroup.door().ok())
         .map(OwnedFd::from);
+    mounts::of_the_machine(&mut command, &setting.place);
     let identity = setting.identity.clone();
     let has_terminal = terminal.is_some();
     // SAFETY: between fork and exec only system calls are made and nothing is allocated.

@@ -23,6 +23,7 @@ mod output;
 mod signals;
 mod strays;
 
+pub(crate) use signals::Signals;
 pub(super) use signals::reset as reset_signals;
 
 use self::log::LogWriter;
@@ -36,7 +37,6 @@ use output::Output;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use rustix::process::{kill_process_group, wait, waitid};
-use signals::Signals;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -157,9 +157,8 @@ fn take_lock(dir: &InstanceDir) -> io::Result<Option<Lock>> {
 
 fn note_state(dir: &InstanceDir, program: &mut Program) -> io::Result<()> {
     let gone = || io::Error::other("the process table cannot be read (is /proc mounted?)");
-    let me = i32::try_from(std::process::id()).map_err(io::Error::other)?;
     dir.write_state(&State {
-        shim: ProcessId::of(me).ok_or_else(gone)?,
+        shim: ProcessId::own().ok_or_else(gone)?,
         // It may have ended, but not vanished: its parent has not asked for its status yet.
         child: ProcessId::of(program.pid.as_raw_pid()).ok_or_else(gone)?,
         boot_id: boot_id().ok_or_else(gone)?,

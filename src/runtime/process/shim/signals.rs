@@ -79,9 +79,9 @@ pub(in crate::runtime::process) fn reset() {
     }
 }
 
-/// A descriptor from which signals are read.
+/// A descriptor from which signals are read. Also the guard of an upgrade reads its own so.
 #[derive(Debug)]
-pub(super) struct Signals(OwnedFd);
+pub(crate) struct Signals(OwnedFd);
 
 impl Signals {
     /// Blocks the signals and opens the descriptor.
@@ -107,21 +107,37 @@ impl Signals {
     ///
     /// SIGCHLD only wakes it up, and a hangup or a quit is meant for terminals.
     pub fn asked_to_end(&self) -> bool {
+        let numbers = self.take();
+        numbers.contains(&libc::SIGTERM) || numbers.contains(&libc::SIGINT)
+    }
+
+    /// Reads what has come: the numbers of signals, SIGCHLD among them.
+    pub fn take(&self) -> Vec<libc::c_int> {
         const SIZE: usize = size_of::<libc::signalfd_siginfo>();
-        let mut asked = false;
+        let mut numbers = Vec::new();
         let mut buffer = [0_u8; SIZE];
         // As many as there are kinds; the kernel merges those of one kind.
         for _ in 0..=READ.len() {
             match rustix::io::read(&self.0, &mut buffer) {
                 Ok(SIZE) => {
                     // The signal's number is the record's first field.
-                    let number = i32::from_ne_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]);
-                    asked |= number == libc::SIGTERM || number == libc::SIGINT;
+                    let number = [buffer[0], buffer[1], buffer[2], buffer[3]];
+                    numbers.push(i32::from_ne_bytes(number));
                 }
                 _ => break,
             }
         }
-        asked
+        numbers
+    }
+
+    /// Signals do again what they did before.
+    pub fn release(self) {
+        // SAFETY: the set is our own and initialised.
+        unsafe {
+            let mut none = MaybeUninit::<libc::sigset_t>::zeroed();
+            libc::sigemptyset(none.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+        }
     }
 }
 

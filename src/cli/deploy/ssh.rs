@@ -1,0 +1,273 @@
+//! One session with one board, over the system's `ssh`: a script as the command, bytes on standard
+//! input, lines on standard output. Nothing secret stands in a command line.
+
+use crate::deploy::{Board, Trouble, of_ssh};
+use std::{io, process::Stdio, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{Child, Command},
+    time,
+};
+
+/// Longest line and number of lines that are taken from a board.
+const MAX_OUTPUT: u64 = 256 << 10;
+/// Bytes that are written together.
+const PIECE: usize = 128 << 10;
+/// Exit code of a script that has said what is wrong.
+const SAID: i32 = 91;
+
+/// How boards are reached.
+#[derive(Debug, Clone)]
+pub(super) struct Ssh {
+    /// The program.
+    pub(super) program: String,
+    /// Keys of hosts that are not known are taken.
+    pub(super) accept_new: bool,
+    /// How long a connection may take.
+    pub(super) connect: Duration,
+}
+
+/// What goes to a script.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Input {
+    /// First this.
+    pub(super) head: Vec<u8>,
+    /// Then this.
+    pub(super) body: Option<Arc<[u8]>>,
+}
+
+/// Becomes root where it is allowed, then is the script.
+const WRAP: &str = "if [ \"$(id -u)\" = 0 ]; then exec sh -c \"$1\"; fi; \
+    if [ \"$2\" = yes ] && command -v sudo >/dev/null; then \
+    printf \"fleetctl-user %s\\n\" \"$(id -un)\"; exec sudo -n sh -c \"$1\"; fi; \
+    printf \"fleetctl-trouble sudo %s\\n\" \"$(id -un)\"; exit 91";
+
+impl Ssh {
+    fn command(&self, board: &Board, script: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        let seconds = self.connect.as_secs().max(1);
+        command.args(["-T", "-o", "BatchMode=yes", "-o"]);
+        command.arg(format!("ConnectTimeout={seconds}"));
+        command.args(["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4"]);
+        // Bytes that are not text, once: nothing is gained by packing them on a local line.
+        if self.accept_new {
+            command.args(["-o", "StrictHostKeyChecking=accept-new"]);
+        }
+        for option in &board.ssh_options {
+            command.arg("-o").arg(option);
+        }
+        if let Some(port) = board.ssh_port {
+            command.arg("-p").arg(port.to_string());
+        }
+        if let Some(key) = &board.ssh_key {
+            command.arg("-i").arg(at_home(key));
+            command.args(["-o", "IdentitiesOnly=yes"]);
+        }
+        if let Some(user) = &board.ssh_user {
+            command.arg("-l").arg(user);
+        }
+        let sudo = if board.sudo { "yes" } else { "no" };
+        command.arg("--").arg(&board.host).arg(format!(
+            "sh -c {} fleetctl {} {sudo}",
+            quoted(WRAP),
+            quoted(script)
+        ));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs the script; each line that it prints goes to `line`, and `sent` is told how much of the
+    /// body has gone. What it printed.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(super) async fn run(
+        &self,
+        board: &Board,
+        script: &str,
+        input: Input,
+        mut line: impl FnMut(&str),
+        sent: impl FnMut(u64),
+    ) -> Result<String, Trouble> {
+        let mut child = self
+            .command(board, script)
+            .spawn()
+            .map_err(|e| Trouble::NoSsh {
+                program: self.program.clone(),
+                why: e.to_string(),
+            })?;
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let feed = async {
+            if let Some(stdin) = stdin {
+                // A board that ends before it has read everything says why itself.
+                let _ = write(stdin, input, sent).await;
+            }
+        };
+        let listen = async {
+            let mut text = String::new();
+            if let Some(stdout) = stdout {
+                let mut lines = BufReader::new(stdout.take(MAX_OUTPUT)).lines();
+                while let Ok(Some(said)) = lines.next_line().await {
+                    line(&said);
+                    text.push_str(&said);
+                    text.push('\n');
+                }
+            }
+            text
+        };
+        let complain = async {
+            let mut text = Vec::new();
+            if let Some(stderr) = stderr {
+                let _ = stderr.take(MAX_OUTPUT).read_to_end(&mut text).await;
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        // The end of the script ends the feeding too: nobody reads it any more.
+        let both = async { tokio::join!(listen, complain) };
+        tokio::pin!(feed);
+        tokio::pin!(both);
+        let mut fed = false;
+        let (out, err) = loop {
+            tokio::select! {
+                () = &mut feed, if !fed => fed = true,
+                said = &mut both => break said,
+            }
+        };
+        let code = ended(&mut child).await;
+        if let Some(trouble) = said(&out, &err) {
+            return Err(trouble);
+        }
+        if let Some(user) = not_by_sudo(&out, &err) {
+            return Err(Trouble::NoSudo(user));
+        }
+        match code {
+            Some(0) => Ok(out),
+            Some(255) => Err(of_ssh(&err, &board.host)),
+            Some(SAID) | None => Err(Trouble::Broke(last(&err, "the session ended"))),
+            Some(code) => Err(Trouble::Other(format!(
+                "its shell ended with {code}: {}",
+                last(&err, "it said nothing")
+            ))),
+        }
+    }
+}
+
+async fn write(
+    mut stdin: tokio::process::ChildStdin,
+    input: Input,
+    mut sent: impl FnMut(u64),
+) -> io::Result<()> {
+    stdin.write_all(&input.head).await?;
+    let mut total = 0;
+    for piece in input.body.iter().flat_map(|b| b.chunks(PIECE)) {
+        stdin.write_all(piece).await?;
+        total += piece.len() as u64;
+        sent(total);
+    }
+    stdin.shutdown().await
+}
+
+/// Its standard output is at its end, so it is about to.
+async fn ended(child: &mut Child) -> Option<i32> {
+    match time::timeout(Duration::from_secs(10), child.wait()).await {
+        Ok(Ok(status)) => status.code(),
+        _ => None,
+    }
+}
+
+/// What a script said is wrong.
+fn said(out: &str, err: &str) -> Option<Trouble> {
+    let line = out
+        .lines()
+        .find_map(|l| l.strip_prefix("fleetctl-trouble "))?;
+    let line: String = line.chars().filter(|c| !c.is_control()).take(400).collect();
+    let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
+    let rest = rest.trim().to_owned();
+    Some(match word {
+        "sudo" => Trouble::NoSudo(rest),
+        "cut" | "hash" => Trouble::Broke(last(err, "what arrived is not what was sent")),
+        "write" => Trouble::Other(format!(
+            "{rest} cannot be written: {}",
+            last(err, "is the disk full?")
+        )),
+        "copy" => match rest.contains("No space left") {
+            true => Trouble::Other(format!("the disk filled up while copying to {rest}")),
+            false => Trouble::Other(format!("the binary could not be copied to {rest}")),
+        },
+        "exec" => Trouble::Other(format!(
+            "the binary does not run there: {rest}; nothing was replaced. Is it for this \
+             architecture, static, and not on a disk mounted noexec?"
+        )),
+        "service" => Trouble::Other(format!("`{rest}` failed: {}", last(err, "it said nothing"))),
+        "join" => Trouble::NotJoined(match rest.is_empty() {
+            true => "it has logged nothing".to_owned(),
+            false => rest,
+        }),
+        _ => Trouble::Other(line),
+    })
+}
+
+/// sudo complained, and nothing of the script was heard: the user's name.
+fn not_by_sudo(out: &str, err: &str) -> Option<String> {
+    let mut lines = out.lines().skip_while(|l| !l.starts_with("fleetctl-user "));
+    let user = lines.next()?.strip_prefix("fleetctl-user ")?;
+    let complained = err
+        .lines()
+        .any(|l| l.starts_with("sudo: ") || l.starts_with("Sorry, user "));
+    let silent = !lines.any(|l| l.starts_with("fleetctl-"));
+    (complained && silent).then(|| user.chars().filter(|c| !c.is_control()).take(64).collect())
+}
+
+fn last(text: &str, none: &str) -> String {
+    let line = text.lines().map(str::trim).rfind(|l| !l.is_empty());
+    let line = line.unwrap_or(none);
+    line.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+/// As one word of a shell.
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+fn at_home(path: &str) -> String {
+    match (path.strip_prefix("~/"), std::env::var("HOME")) {
+        (Some(rest), Ok(home)) => format!("{home}/{rest}"),
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_script_says_is_wrong_becomes_a_sentence() {
+        assert_eq!(
+            said("x\nfleetctl-trouble sudo pi\n", ""),
+            Some(Trouble::NoSudo("pi".into()))
+        );
+        let full =
+            "fleetctl-trouble copy /usr/local/bin cat: write error: No space left on device\n";
+        assert!(said(full, "").unwrap().to_string().contains("filled up"));
+        let refused = "sudo: a password is required\n";
+        assert_eq!(
+            not_by_sudo("fleetctl-user pi\n", refused).as_deref(),
+            Some("pi")
+        );
+        // A warning of sudo's own beside a script that ran.
+        assert_eq!(
+            not_by_sudo(
+                "fleetctl-user pi\nfleetctl-done\n",
+                "sudo: unable to resolve host"
+            ),
+            None
+        );
+        assert_eq!(said("all is well\n", "sudo"), None);
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+    }
+}

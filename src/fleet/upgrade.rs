@@ -1,0 +1,346 @@
+//! The agent as a workload: what an upgrade makes of it, and what nobody may do with it.
+//!
+//! ```text
+//!  first upgrade to 0.4.0          [AGENT_WORKLOAD]
+//!  ──────────────────────►  revision 1  "as installed", without binaries: works by definition
+//!                           revision 2  0.4.0, with a binary for each architecture
+//!                                │ a rollout like any other: canary, batches, windows
+//!                                ▼
+//!                      each node: on trial, with revision 1 to go back to
+//! ```
+//!
+//! It is placed on every node that can put another release in its agent's place and that there is a
+//! binary for; cordons and drains are for what moves, and it does not. A node that leaves the
+//! workload, and every node once the workload is removed, keeps the release that it has. Unlike any
+//! other workload it is guarded wherever it comes: what works on one board may not on the next, and
+//! a board whose agent does not start is lost.
+//!
+//! It is listed among the instances, as what it is; the counts of a node leave it out, since there
+//! an instance is what people have put there.
+
+use super::{Change, Entry, Fleet, NodeRecord, Plan, Refusal, StepState, WorkloadRecord};
+use crate::model::{
+    AGENT_WORKLOAD, Artifact, Binary, Name, NodeFacts, Placement, PlacementMode, Presence,
+    Requirement, Restart, RestartPolicy, Run, Update, Workload,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Version of the revision that leaves the boards as they are.
+pub const AS_INSTALLED: &str = "installed";
+
+/// A release, and where it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upgrade {
+    /// As `fleetctl --version` says it.
+    pub version: String,
+    /// Its program for each architecture.
+    pub binaries: BTreeMap<String, Binary>,
+    /// What a node must have.
+    pub requires: Vec<Requirement>,
+    /// Only these nodes, where not empty.
+    pub nodes: Vec<Name>,
+    /// In which steps.
+    pub update: Update,
+}
+
+impl Upgrade {
+    /// The workload that brings it.
+    ///
+    /// # Errors
+    /// Never with the name as it is.
+    pub fn workload(&self) -> Result<Workload, Refusal> {
+        self.edition(self.version.clone(), self.binaries.clone())
+    }
+
+    /// The same before any upgrade: each board has what was installed on it.
+    fn as_installed(&self) -> Result<Workload, Refusal> {
+        self.edition(AS_INSTALLED.to_owned(), BTreeMap::new())
+    }
+
+    fn edition(
+        &self,
+        version: String,
+        binaries: BTreeMap<String, Binary>,
+    ) -> Result<Workload, Refusal> {
+        let name: Name = AGENT_WORKLOAD
+            .parse()
+            .map_err(|e: crate::model::NameError| Refusal::Invalid(e.to_string()))?;
+        let mut workload = Workload::new(name, Run::Agent { binaries });
+        workload.version = version;
+        // Its agent says whether it is well; nothing is to be learnt from how long it has been up.
+        workload.min_healthy_time_ms = Some(0);
+        workload.placement = Placement {
+            mode: PlacementMode::Every,
+            requires: self.requires.clone(),
+            nodes: self.nodes.clone(),
+            ..Placement::default()
+        };
+        workload.restart = Restart {
+            policy: RestartPolicy::Always,
+            ..workload.restart
+        };
+        workload.update = Some(self.update.clone());
+        Ok(workload)
+    }
+}
+
+/// Whether this is the agent itself.
+pub(super) fn is_agent(spec: &Workload) -> bool {
+    matches!(spec.run, Run::Agent { .. })
+}
+
+/// It leaves each board what was installed on it, which needs no proof.
+pub(super) fn is_as_installed(spec: &Workload) -> bool {
+    matches!(&spec.run, Run::Agent { binaries } if binaries.is_empty())
+}
+
+/// How a node stands to the release that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UpgradeNode {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub node: Name,
+    /// Whether it can be heard.
+    pub presence: Presence,
+    /// The release that runs there, as its agent said last; empty where it never did.
+    pub version: String,
+    /// Architecture of its agent; empty where that was never said.
+    pub arch: String,
+    /// How it stands.
+    pub standing: UpgradeStanding,
+    /// Version that it is told to have; none where the fleet decides nothing there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<String>,
+    /// Why; empty where there is nothing to say.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// How a node stands to the release that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpgradeStanding {
+    /// It has what is wanted.
+    Current,
+    /// Its turn has not come.
+    Waiting,
+    /// It was told to change, and is not known to be well.
+    Changing,
+    /// It went back by itself, or could not change.
+    Failed,
+    /// It was told to go back, and has not said that it is.
+    Returning,
+    /// The fleet decides nothing there: it keeps what it has.
+    LeftOut,
+}
+
+impl UpgradeStanding {
+    /// As people read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UpgradeStanding::Current => "current",
+            UpgradeStanding::Waiting => "waiting",
+            UpgradeStanding::Changing => "changing",
+            UpgradeStanding::Failed => "failed",
+            UpgradeStanding::Returning => "returning",
+            UpgradeStanding::LeftOut => "left out",
+        }
+    }
+}
+
+impl Fleet {
+    /// Every release that binaries were pushed of: by version, then by architecture.
+    pub fn releases(&self) -> BTreeMap<String, BTreeMap<String, Binary>> {
+        let mut all: BTreeMap<String, BTreeMap<String, Binary>> = BTreeMap::new();
+        for record in self.artifacts().values() {
+            if let Artifact::Binary {
+                version,
+                arch,
+                binary,
+            } = &record.artifact
+            {
+                let release = all.entry(version.clone()).or_default();
+                release.insert(arch.clone(), binary.clone());
+            }
+        }
+        all
+    }
+
+    /// The binaries of a release.
+    ///
+    /// # Errors
+    /// None was pushed; what there is, is named.
+    pub fn release(&self, version: &str) -> Result<BTreeMap<String, Binary>, Refusal> {
+        let mut all = self.releases();
+        if let Some(found) = all.remove(version) {
+            return Ok(found);
+        }
+        let known: Vec<String> = all
+            .iter()
+            .map(|(version, binaries)| {
+                let arches: Vec<&str> = binaries.keys().map(String::as_str).collect();
+                format!("{version} ({})", arches.join(", "))
+            })
+            .collect();
+        let shown = crate::model::shown(version);
+        Err(Refusal::Invalid(match known.is_empty() {
+            true => format!(
+                "there is no binary of fleetctl {shown} here, nor of any other release: \
+                 `fleetctl upgrade push FILE` adds one"
+            ),
+            false => format!(
+                "there is no binary of fleetctl {shown} here; there are {}: `fleetctl upgrade \
+                 push FILE` adds one",
+                known.join(", ")
+            ),
+        }))
+    }
+
+    /// What brings an upgrade about, in this order: where the workload is not there yet, what is
+    /// installed comes before it, so that there is something to go back to.
+    ///
+    /// # Errors
+    /// Something else has the name.
+    pub fn upgrade_changes(&self, upgrade: &Upgrade) -> Result<Vec<Change>, Refusal> {
+        let mut workloads = Vec::new();
+        match self.workload(AGENT_WORKLOAD) {
+            None => workloads.push(upgrade.as_installed()?),
+            Some(known) if is_agent(&known.spec) => {}
+            Some(_) => {
+                return Err(Refusal::Conflict(format!(
+                    "there is a workload {AGENT_WORKLOAD}, which is the agent's own name: apply it \
+                     under another one and remove it first"
+                )));
+            }
+        }
+        workloads.push(upgrade.workload()?);
+        let change = |workload| Change::WorkloadsApplied {
+            workloads: vec![workload],
+            removed: Vec::new(),
+        };
+        Ok(workloads.into_iter().map(change).collect())
+    }
+
+    /// What an upgrade would do now.
+    ///
+    /// # Errors
+    /// As [`Fleet::upgrade_changes`]; or the first step would be refused.
+    pub fn plan_upgrade(&self, upgrade: &Upgrade) -> Result<Plan, Refusal> {
+        let mut changes = self.upgrade_changes(upgrade)?;
+        let Some(last) = changes.pop() else {
+            return Ok(Plan::default());
+        };
+        let mut before = self.sketch();
+        let latest = self.workloads.values().map(|w| w.applied_ms).max();
+        for change in &changes {
+            before.apply(&Entry {
+                at_ms: latest.unwrap_or(0),
+                by: None,
+                change: change.clone(),
+            })?;
+        }
+        let mut plan = match last {
+            Change::WorkloadsApplied { workloads, .. } => before.plan(&workloads, false),
+            _ => Plan::default(),
+        };
+        plan.version = self.version;
+        let planned = plan.added.iter_mut().chain(&mut plan.changed);
+        for here in planned.flat_map(|w| &mut w.nodes).filter(|n| n.placed) {
+            // That its agent runs there already is no reason for this one.
+            let facts = self.nodes.get(&here.node).and_then(|n| n.facts.as_ref());
+            here.reason = format!("there is a binary for {}", arch_of(facts));
+        }
+        Ok(plan)
+    }
+
+    /// How each node stands, by name.
+    pub fn upgrade_nodes(&self) -> impl Iterator<Item = UpgradeNode> {
+        let record = self.agent_record();
+        let members = self
+            .nodes
+            .iter()
+            .filter(|(_, n)| n.approval == super::Approval::Approved);
+        members.map(move |(name, node)| standing(record, name, node))
+    }
+
+    /// The agent's own workload, where there is one.
+    pub fn agent_record(&self) -> Option<&WorkloadRecord> {
+        self.workload(AGENT_WORKLOAD).filter(|w| is_agent(&w.spec))
+    }
+
+    /// Refuses workloads that take the agent's place.
+    pub(super) fn check_agent(workloads: &[Workload]) -> Result<(), Refusal> {
+        let wrong = |w: &&Workload| is_agent(w) && w.name.as_str() != AGENT_WORKLOAD;
+        match workloads.iter().find(wrong) {
+            None => Ok(()),
+            Some(w) => Err(Refusal::Invalid(format!(
+                "{} cannot be the agent itself: only {AGENT_WORKLOAD} is, which `fleetctl upgrade` \
+                 makes",
+                w.name
+            ))),
+        }
+    }
+
+    /// Refuses what nobody can do with the agent as with other workloads. `what`: as in "stopped".
+    pub(super) fn refuse_agent(&self, workload: &Name, what: &str) -> Result<(), Refusal> {
+        let known = self.workloads.get(workload);
+        if !known.is_some_and(|w| is_agent(&w.spec)) {
+            return Ok(());
+        }
+        Err(Refusal::Conflict(format!(
+            "{workload} is the agent itself, which cannot be {what}: `fleetctl upgrade` changes \
+             it, and `fleetctl workload rm {workload}` leaves each board what it has"
+        )))
+    }
+}
+
+/// Architecture of a node's agent, which may be a 32-bit one under a 64-bit kernel.
+fn arch_of(facts: Option<&NodeFacts>) -> &str {
+    facts.map_or("", NodeFacts::program_arch)
+}
+
+fn standing(record: Option<&WorkloadRecord>, name: &Name, node: &NodeRecord) -> UpgradeNode {
+    let facts = node.facts.as_ref();
+    let view = |standing, told, reason| UpgradeNode {
+        node: name.clone(),
+        presence: node.presence,
+        version: facts.map(|f| f.agent_version.clone()).unwrap_or_default(),
+        arch: arch_of(facts).to_owned(),
+        standing,
+        told,
+        reason,
+    };
+    let Some(w) = record.filter(|w| w.placed.contains(name)) else {
+        let why = record.and_then(|w| w.reasons.get(name));
+        let reason = why.cloned().unwrap_or_default();
+        return view(UpgradeStanding::LeftOut, None, reason);
+    };
+    let revision = w.revision_on(name.as_str());
+    let told = w.spec_at(revision).version.clone();
+    let seen = node.observed.get(&w.spec.name);
+    let hash = super::rollout::hash_on(w, w.revision, name, node);
+    let has_it = seen.is_some_and(|o| o.spec_hash == hash && o.state.is_well());
+    let step = w.rollout.as_ref().and_then(|r| r.steps.get(name));
+    let on_trial = w.on_trial.contains_key(name);
+    let standing = match step.map(|s| s.state) {
+        Some(StepState::Failed) => UpgradeStanding::Failed,
+        Some(StepState::Returning) => UpgradeStanding::Returning,
+        _ if has_it && !on_trial && revision == w.revision => UpgradeStanding::Current,
+        _ if revision != w.revision => UpgradeStanding::Waiting,
+        _ => UpgradeStanding::Changing,
+    };
+    let failed = seen.and_then(|o| o.trial.as_ref()).and_then(|t| {
+        let failed = t.state == crate::model::TrialState::Failed;
+        t.reason.clone().filter(|_| failed)
+    });
+    let said = seen.and_then(|o| o.reason.clone());
+    let unheard =
+        (node.presence != Presence::Online).then(|| format!("{name} is {}", node.presence));
+    let reason = match standing {
+        UpgradeStanding::Current => None,
+        _ => failed.or(said).or(unheard),
+    };
+    view(standing, Some(told), reason.unwrap_or_default())
+}
