@@ -1,10 +1,12 @@
 //! Puts the dashboard's files where the binary takes them from, without the comments and the
 //! indentation: those are for who works on the files, and `--dashboard-dir` serves them as they are.
+//! Each is packed (gzip), as browsers take it.
 
 #[path = "http/strip.rs"]
 mod strip;
 
-use std::{env, error::Error, fs, path::Path};
+use flate2::{Compression, GzBuilder};
+use std::{env, error::Error, fs, io::Write, path::Path};
 
 const FROM: &str = "src/http/dashboard";
 
@@ -35,11 +37,18 @@ fn copy(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
             let text = text.map_err(|line| {
                 format!("{name}:{line}: a text, template or comment does not end here as it should")
             })?;
-            fs::write(&target, text)?;
+            fs::write(&target, packed(text.as_bytes())?)?;
         } else if !name.ends_with(".json") && !name.ends_with(".d.ts") {
             // What is neither is served as it is; a developer's checks are not served.
-            fs::copy(&path, &target)?;
+            fs::write(&target, packed(&fs::read(&path)?)?)?;
         }
     }
     Ok(())
+}
+
+/// Without a name or a time: the same file gives the same bytes.
+fn packed(bytes: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut packing = GzBuilder::new().write(Vec::new(), Compression::best());
+    packing.write_all(bytes)?;
+    Ok(packing.finish()?)
 }

@@ -146,7 +146,7 @@ pub(super) async fn membership(
         store.count_start()?,
     ));
     let login = NodeLogin::new(&member, sender.clone(), config.mdns)?;
-    let blobs = NodeBlobs::new(&member, sender.clone())?;
+    let blobs = NodeBlobs::new(&member, login.servers.clone(), sender.clone());
     Ok(Some(Member {
         sender,
         fleet_key,
@@ -289,13 +289,23 @@ pub(crate) struct BrokerAddress {
 
 /// The brokers that a node knows.
 pub(super) fn addresses(member: &Membership) -> Result<Vec<BrokerAddress>, AgentError> {
-    let servers = Servers::new(&places(member), false)?;
+    Ok(reached(&Servers::new(&places(member), false)?))
+}
+
+/// What a node has joined, without looking for it in the network.
+#[cfg(test)]
+pub(super) fn known_servers(member: &Membership) -> Result<Servers, AgentError> {
+    Servers::new(&places(member), false)
+}
+
+/// The same of those that are known now.
+pub(super) fn reached(servers: &Servers) -> Vec<BrokerAddress> {
     let known = servers.all().into_iter().map(|(e, tls)| BrokerAddress {
         tls,
         host: e.host,
         port: e.port,
     });
-    Ok(known.collect())
+    known.collect()
 }
 
 /// SHA-256 as hex digits; `None`: something else.

@@ -5,7 +5,8 @@
 //! that a developer's check reads, is not served.
 //!
 //! Who works on them has them served from a directory instead (`--dashboard-dir`), and needs to build
-//! nothing. In the binary they are without comments and indentation (`src/build.rs`).
+//! nothing. In the binary they are without comments and indentation, and packed (`src/build.rs`): a
+//! browser gets them so, and who does not take gzip gets them unpacked.
 
 use super::problem::{ApiError, not_found};
 use crate::{controller::Controller, identity::sha256_hex};
@@ -15,9 +16,11 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use flate2::read::GzDecoder;
 use include_dir::{Dir, include_dir};
 use std::{
     collections::BTreeMap,
+    io::Read,
     path::Path,
     sync::{Arc, LazyLock},
 };
@@ -38,13 +41,32 @@ struct Asset {
     kind: &'static str,
     etag: String,
     bytes: Bytes,
+    /// They are in the form of gzip.
+    packed: bool,
 }
 
 impl Asset {
-    fn new(kind: &'static str, bytes: Bytes) -> Asset {
+    fn new(kind: &'static str, bytes: Bytes, packed: bool) -> Asset {
         let digest = sha256_hex(&bytes);
         let etag = format!("\"{}\"", digest.get(..32).unwrap_or(&digest));
-        Asset { kind, etag, bytes }
+        Asset {
+            kind,
+            etag,
+            bytes,
+            packed,
+        }
+    }
+
+    /// As a developer wrote it, or nearly so.
+    fn plain(&self) -> Bytes {
+        if !self.packed {
+            return self.bytes.clone();
+        }
+        let mut plain = Vec::new();
+        let mut unpacking = GzDecoder::new(&self.bytes[..]).take(MAX_FILE);
+        // It is a part of this program, and was packed by `src/build.rs`.
+        let _ = unpacking.read_to_end(&mut plain);
+        plain.into()
     }
 
     /// The answer to who may have it already.
@@ -59,7 +81,19 @@ impl Asset {
             true => StatusCode::NOT_MODIFIED.into_response(),
             false => {
                 let kind = [(header::CONTENT_TYPE, self.kind)];
-                (kind, Body::from(self.bytes.clone())).into_response()
+                let as_it_is = self.packed && takes_gzip(asked);
+                let body = match as_it_is {
+                    true => self.bytes.clone(),
+                    false => self.plain(),
+                };
+                let mut response = (kind, Body::from(body)).into_response();
+                if as_it_is {
+                    let gzip = HeaderValue::from_static("gzip");
+                    response
+                        .headers_mut()
+                        .insert(header::CONTENT_ENCODING, gzip);
+                }
+                response
             }
         };
         let headers = response.headers_mut();
@@ -68,6 +102,7 @@ impl Asset {
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::REFERRER_POLICY, "no-referrer"),
             (header::CACHE_CONTROL, "no-cache"),
+            (header::VARY, "accept-encoding"),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
@@ -76,6 +111,19 @@ impl Asset {
         }
         response
     }
+}
+
+/// Whether who asks takes gzip: it is named (or anything is), and not with a weight of 0.
+fn takes_gzip(asked: &HeaderMap) -> bool {
+    let lines = asked.get_all(header::ACCEPT_ENCODING).iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .any(|one| {
+            let (name, weight) = one.split_once(';').unwrap_or((one, ""));
+            let weight = weight.trim().strip_prefix("q=").unwrap_or("1");
+            ["gzip", "*"].contains(&name.trim()) && weight.parse() != Ok(0.0_f32)
+        })
 }
 
 /// Content type of what is part of a page; `None`: it is not served.
@@ -100,7 +148,10 @@ fn embedded() -> BTreeMap<&'static str, Asset> {
             if let Some(path) = file.path().to_str()
                 && let Some(kind) = kind_of(path)
             {
-                files.insert(path, Asset::new(kind, Bytes::from_static(file.contents())));
+                files.insert(
+                    path,
+                    Asset::new(kind, Bytes::from_static(file.contents()), true),
+                );
             }
         }
     }
@@ -133,7 +184,7 @@ async fn read(dir: &Path, path: &str) -> Option<Asset> {
         return None;
     }
     let bytes = tokio::fs::read(&file).await.ok()?;
-    Some(Asset::new(kind, bytes.into()))
+    Some(Asset::new(kind, bytes.into(), false))
 }
 
 async fn serve(
@@ -221,7 +272,7 @@ mod tests {
 
     #[test]
     fn all_that_is_served_is_small() {
-        let sizes = FILES.iter().map(|(path, a)| (a.bytes.len(), *path));
+        let sizes = FILES.iter().map(|(path, a)| (a.plain().len(), *path));
         let mut sizes: Vec<_> = sizes.collect();
         sizes.sort_unstable();
         let sum: usize = sizes.iter().map(|(size, _)| size).sum();
@@ -237,7 +288,7 @@ mod tests {
         for (path, asset) in FILES.iter() {
             let written = std::fs::read_to_string(from.join(path)).unwrap();
             let text = stripped(path, &written).unwrap();
-            assert_eq!(asset.bytes, text.as_bytes(), "{path}");
+            assert_eq!(asset.plain(), text.as_bytes(), "{path}");
             without += usize::from(text.len() < written.len());
         }
         assert!(without > FILES.len() / 2, "{without} had comments");
@@ -320,7 +371,8 @@ mod tests {
     fn every_file_that_a_page_or_a_module_names_is_there() {
         let mut named = 0;
         for (path, asset) in FILES.iter() {
-            let text = String::from_utf8_lossy(&asset.bytes);
+            let plain = asset.plain();
+            let text = String::from_utf8_lossy(&plain);
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             for quoted in text.split('"') {
                 let target = match quoted.strip_prefix("/assets/") {
@@ -378,6 +430,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn who_takes_gzip_gets_it_packed_and_nobody_else() {
+        let asset = &FILES["main.js"];
+        let ask = |accepted: &'static str| {
+            let mut asked = HeaderMap::new();
+            asked.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+            asset.answer(&asked)
+        };
+        for accepted in ["gzip", "br, gzip;q=0.5", "*"] {
+            let answer = ask(accepted);
+            assert_eq!(header_of(&answer, &header::CONTENT_ENCODING), "gzip");
+            assert_eq!(header_of(&answer, &header::VARY), "accept-encoding");
+        }
+        for accepted in ["", "br", "gzip;q=0", "identity"] {
+            let answer = ask(accepted);
+            assert_eq!(
+                header_of(&answer, &header::CONTENT_ENCODING),
+                "",
+                "{accepted}"
+            );
+        }
+        assert!(asset.bytes.len() < asset.plain().len() / 2);
+    }
+
     #[tokio::test]
     async fn who_has_a_file_already_is_told_so() {
         let first = ask(None, Method::GET, "/", "\"other\"").await;
@@ -392,7 +468,7 @@ mod tests {
         }
         let head = ask(None, Method::HEAD, "/", "\"other\"").await;
         assert_eq!(head.status(), StatusCode::OK);
-        let length = FILES["index.html"].bytes.len().to_string();
+        let length = FILES["index.html"].plain().len().to_string();
         assert_eq!(header_of(&head, &header::CONTENT_LENGTH), length);
         let body = axum::body::to_bytes(head.into_body(), 1 << 20).await;
         assert!(body.unwrap().is_empty());

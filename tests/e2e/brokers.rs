@@ -105,6 +105,9 @@ fn over_mosquitto_a_token_that_expired_is_refused_by_the_controller() {
     let mut agent = fleet.agent("late").token(token.trim()).launch();
     assert_eq!(agent.daemon.wait_end().code(), Some(1));
     let log = agent.daemon.log();
-    assert!(log.contains("has expired or was revoked"), "{log}");
+    assert!(
+        log.contains("its token has expired, was revoked, or has been used"),
+        "{log}"
+    );
     assert_eq!(fleet.node(&agent.name), None);
 }

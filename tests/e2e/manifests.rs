@@ -179,7 +179,9 @@ fn prune_takes_away_what_is_in_no_manifest_and_the_plan_says_so() {
     wait_until("nothing of it is left", || {
         native::of_workload(agent.data(), "gone").is_empty()
     });
-    assert_eq!(fleet.instances().len(), 1);
+    wait_until("the controller has heard of it", || {
+        fleet.instances().len() == 1
+    });
     assert_eq!(agent.process("kept"), kept);
     assert_eq!(fleet.cli(["plan", "--prune", "-f", path]).code, 0);
 }

@@ -24,8 +24,8 @@ mod tests;
 pub(crate) use body::BlobBody;
 
 use super::{
-    AgentError,
     enroll::{self, BrokerAddress},
+    finder::Servers,
     sender::Sender,
     store::Membership,
 };
@@ -71,7 +71,8 @@ struct Shared {
     /// Numbers of the statements, which only grow.
     start: u64,
     count: AtomicU64,
-    brokers: Vec<Place>,
+    /// The same as those of the session, so that a controller that moved is found here, too.
+    brokers: Servers,
     /// In place of the brokers.
     elsewhere: Mutex<Option<(BlobSource, Place)>>,
     /// Which of the places answered last.
@@ -94,23 +95,18 @@ impl std::fmt::Debug for NodeBlobs {
 }
 
 impl NodeBlobs {
-    pub(super) fn new(member: &Membership, sender: Arc<Sender>) -> Result<NodeBlobs, AgentError> {
-        let place = |address| Place {
-            address,
-            path: String::new(),
-        };
-        let brokers = enroll::addresses(member)?.into_iter().map(place);
+    pub(super) fn new(member: &Membership, brokers: Servers, sender: Arc<Sender>) -> NodeBlobs {
         let Seq { start, count } = sender.number();
-        Ok(NodeBlobs(Arc::new(Shared {
+        NodeBlobs(Arc::new(Shared {
             sender,
             credential: member.credential.clone(),
             start,
             count: AtomicU64::new(count),
-            brokers: brokers.collect(),
+            brokers,
             elsewhere: Mutex::default(),
             last: AtomicUsize::new(0),
             open: Arc::new(Semaphore::new(AT_ONCE)),
-        })))
+        }))
     }
 
     /// The controller says where blobs are; `None`: at the brokers.
@@ -144,7 +140,12 @@ impl NodeBlobs {
         if let Some((_, place)) = &*self.elsewhere() {
             return vec![(0, place.clone())];
         }
-        let mut places: Vec<_> = self.0.brokers.iter().cloned().enumerate().collect();
+        let place = |address| Place {
+            address,
+            path: String::new(),
+        };
+        let known = enroll::reached(&self.0.brokers).into_iter().map(place);
+        let mut places: Vec<_> = known.enumerate().collect();
         let last = self.0.last.load(Ordering::Relaxed) % places.len().max(1);
         places.rotate_left(last);
         places

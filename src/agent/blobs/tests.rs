@@ -99,7 +99,8 @@ fn node(brokers: &[String]) -> NodeBlobs {
         credential: credential::issue(&fleet, &name, &key.public()),
     };
     let sender = Sender::new(name, Topics::new("fleet"), key, (1, 1));
-    NodeBlobs::new(&member, Arc::new(sender)).unwrap()
+    let servers = enroll::known_servers(&member).unwrap();
+    NodeBlobs::new(&member, servers, Arc::new(sender))
 }
 
 fn blob(length: usize) -> Vec<u8> {
