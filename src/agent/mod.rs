@@ -35,6 +35,7 @@ mod sender;
 mod shipping;
 mod simulated;
 mod standalone;
+mod status_line;
 mod store;
 mod telemetry;
 mod traced;

@@ -17,6 +17,7 @@ use super::{
     sender::Sender,
     shipping::{Place, Shipping},
     simulated::{Cable, Fate, Note, Simulated, next_fate, thawed},
+    status_line::status_line,
     store::{Membership, Store},
     telemetry::Telemetry,
     upgrade::{self, Upgrade, next_wish},
@@ -182,23 +183,7 @@ impl Node {
 
     /// How it is, for who asks the service manager.
     fn in_a_line(&self) -> String {
-        let observed = self.core.observed();
-        let count =
-            |which: fn(InstanceState) -> bool| observed.iter().filter(|o| which(o.state)).count();
-        let bad = match count(InstanceState::is_bad) {
-            0 => String::new(),
-            bad => format!(", {bad} failed"),
-        };
-        format!(
-            "node {}, {}, {} running{bad}",
-            self.sender.node,
-            if self.connected {
-                "connected"
-            } else {
-                "not connected"
-            },
-            count(InstanceState::is_up),
-        )
+        status_line(&self.sender.node, self.connected, &self.core.observed())
     }
 
     /// What its own telemetry tells of it; cheap, and read only where that is on.

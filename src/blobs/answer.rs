@@ -30,6 +30,15 @@ pub(crate) async fn answer(
     headers: &HeaderMap,
     allowed: Allowed,
 ) -> io::Result<Option<Response<Body>>> {
+    if headers.get_all(header::RANGE).iter().count() > 1 {
+        // Whoever sends two, or puts one in, gets none of them by chance.
+        let text = "one `Range` is understood, and there are several\n";
+        let refused = Response::builder().status(StatusCode::BAD_REQUEST);
+        return refused
+            .body(text.into())
+            .map(Some)
+            .map_err(io::Error::other);
+    }
     let etag = format!("\"{digest}\"");
     let value = |name| headers.get(name).and_then(|v| v.to_str().ok());
     // A part of something else is of no use.

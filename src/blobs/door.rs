@@ -9,10 +9,13 @@
 //! of their own kind, each taken once. A node that is revoked loses what it is fetching, too. Where
 //! the broker is not ours, the same is served on the API's address.
 //!
-//! Bounds: connections, requests of one node, time without any progress. Chunks are small, and
-//! between two of them the sessions of MQTT have their turn.
+//! A connection serves one request. Until it has shown a statement it is a guest ([`super::guests`]);
+//! a place among the transfers is taken only then, and given back with the last byte.
+//!
+//! Bounds: guests, transfers of all and of one node, time without any progress. Chunks are small,
+//! and between two of them the sessions of MQTT have their turn.
 
-use super::{Blobs, answer};
+use super::{Blobs, answer, guests::Guests};
 use crate::{
     broker::{Io, Stranger},
     gate::FleetGate,
@@ -39,17 +42,19 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWrite},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time,
 };
 
-/// Connections at once, of all nodes.
-const MAX_CONNECTIONS: usize = 64;
+/// Transfers at once, of all nodes.
+const MAX_TRANSFERS: usize = 64;
 /// Blobs that one node fetches at once.
 const MAX_PER_NODE: usize = 4;
+/// What an image is made of is small, and asked for between blobs.
+const MAX_PER_NODE_WITH_IMAGES: usize = 8;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 8 << 10;
-/// For a request's head to arrive.
+/// For a request's head to arrive, and its answer to leave where that is not what was asked for.
 const HEAD: Duration = Duration::from_secs(10);
 /// A connection on which nothing gets on for so long ends.
 const STALLED: Duration = Duration::from_secs(60);
@@ -64,7 +69,8 @@ pub struct Door {
     blobs: Arc<Blobs>,
     gate: Arc<FleetGate>,
     images: OnceLock<Images>,
-    connections: Arc<Semaphore>,
+    guests: Arc<Guests>,
+    transfers: Arc<Semaphore>,
     fetching: Mutex<BTreeMap<String, usize>>,
 }
 
@@ -78,6 +84,7 @@ impl std::fmt::Debug for Door {
 struct Slot {
     door: Arc<Door>,
     principal: String,
+    _transfer: OwnedSemaphorePermit,
 }
 
 impl Drop for Slot {
@@ -99,7 +106,8 @@ impl Door {
             blobs,
             gate,
             images: OnceLock::new(),
-            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            guests: Arc::default(),
+            transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
             fetching: Mutex::default(),
         }
     }
@@ -108,32 +116,41 @@ impl Door {
         self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn slot(self: &Arc<Door>, principal: &str) -> Option<Slot> {
+    /// A place for a node, of which it has at most so many; the error is the answer.
+    fn slot(self: &Arc<Door>, principal: &str, most: usize) -> Result<Arc<Slot>, Response<Body>> {
+        let Ok(transfer) = self.transfers.clone().try_acquire_owned() else {
+            let text = "too many nodes fetch something at this moment\n";
+            return Err(later(StatusCode::SERVICE_UNAVAILABLE, text));
+        };
         let mut fetching = self.fetching();
-        let count = fetching.entry(principal.to_owned()).or_default();
-        if *count >= MAX_PER_NODE {
-            return None;
+        let count = fetching.get(principal).copied().unwrap_or(0);
+        if count >= most {
+            let text = "this node fetches several blobs at once already\n";
+            return Err(later(StatusCode::TOO_MANY_REQUESTS, text));
         }
-        *count += 1;
-        Some(Slot {
+        fetching.insert(principal.to_owned(), count + 1);
+        Ok(Arc::new(Slot {
             door: self.clone(),
             principal: principal.to_owned(),
-        })
+            _transfer: transfer,
+        }))
     }
 
-    /// Answers one request for `/blobs/{digest}`.
+    /// Answers one request for `/blobs/{digest}` or `/images/{reference}`. `known` is called when
+    /// its statement was taken.
     pub(crate) async fn serve(
         self: &Arc<Door>,
         method: &Method,
         path: &str,
         headers: &HeaderMap,
+        known: &(dyn Fn() + Sync),
     ) -> Response<Body> {
         if ![Method::GET, Method::HEAD].contains(method) {
             let text = "only GET and HEAD are understood here\n";
             return said(StatusCode::METHOD_NOT_ALLOWED, text);
         }
         if let Some(reference) = path.strip_prefix("/images/") {
-            return self.image(reference, headers);
+            return self.image(reference, headers, known);
         }
         let digest = path.strip_prefix("/blobs/").map(str::parse::<Digest>);
         let Some(Ok(digest)) = digest else {
@@ -151,15 +168,19 @@ impl Door {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
             return answer;
         };
-        let Some(slot) = self.slot(&principal) else {
-            let text = "this node fetches several blobs at once already\n";
-            return later(StatusCode::TOO_MANY_REQUESTS, text);
+        known();
+        let slot = match self.slot(&principal, MAX_PER_NODE) {
+            Ok(slot) => slot,
+            Err(answer) => return answer,
         };
-        let gate = self.gate.clone();
+        let (gate, of_body) = (self.gate.clone(), slot.clone());
         // Its place is taken for as long as its bytes flow.
-        let allowed = Box::new(move || !gate.is_cut_off(&slot.principal));
+        let allowed = Box::new(move || !gate.is_cut_off(&of_body.principal));
         match answer(self.blobs.clone(), digest, method, headers, allowed).await {
-            Ok(Some(answer)) => answer,
+            Ok(Some(mut answer)) => {
+                answer.extensions_mut().insert(slot);
+                answer
+            }
             Ok(None) => said(StatusCode::NOT_FOUND, "the controller does not have it\n"),
             Err(error) => {
                 tracing::warn!(%digest, %error, "a blob cannot be read");
@@ -175,10 +196,20 @@ impl Door {
     }
 
     /// What an image is made of, for a node whose registry does not give it.
-    fn image(&self, reference: &str, headers: &HeaderMap) -> Response<Body> {
-        if self.principal(headers).is_none() {
+    fn image(
+        self: &Arc<Door>,
+        reference: &str,
+        headers: &HeaderMap,
+        known: &(dyn Fn() + Sync),
+    ) -> Response<Body> {
+        let Some(principal) = self.principal(headers) else {
             return said(StatusCode::UNAUTHORIZED, "this needs a node's statement\n");
-        }
+        };
+        known();
+        let slot = match self.slot(&principal, MAX_PER_NODE_WITH_IMAGES) {
+            Ok(slot) => slot,
+            Err(answer) => return answer,
+        };
         let image = self.images.get().and_then(|images| images(reference));
         let Some(image) = image.and_then(|image| serde_json::to_vec(&image).ok()) else {
             return said(
@@ -187,6 +218,7 @@ impl Door {
             );
         };
         let mut answer = Response::new(Body::from(image));
+        answer.extensions_mut().insert(slot);
         let json = header::HeaderValue::from_static("application/json");
         answer.headers_mut().insert(header::CONTENT_TYPE, json);
         answer
@@ -201,29 +233,31 @@ impl Door {
         self.gate.admit_to_blobs(password).ok()
     }
 
-    async fn converse(self: Arc<Door>, io: Box<dyn Io>, begun: BytesMut) {
-        let permit = self.connections.clone().try_acquire_owned().ok();
+    async fn converse(self: Arc<Door>, io: Box<dyn Io>, begun: BytesMut, remote: SocketAddr) {
+        let guest = self.guests.enter(remote.ip());
+        let known = || guest.is_known_now();
+        // What was read of a file and not yet sent holds its place, too.
+        let place = OnceLock::<Arc<Slot>>::new();
         let moved = Arc::new(AtomicU64::new(0));
         let (reader, writer) = tokio::io::split(io);
         let reader = io::Cursor::new(begun.freeze()).chain(reader);
         let io = tokio::io::join(reader, Counted(writer, moved.clone()));
-        let full = permit.is_none();
         let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| {
-            let door = self.clone();
+            let (door, known, place) = (self.clone(), &known, &place);
             async move {
-                if full {
-                    let text = "too many nodes fetch something at this moment\n";
-                    return Ok(later(StatusCode::SERVICE_UNAVAILABLE, text));
-                }
                 let (method, path) = (request.method(), request.uri().path());
-                let answer = door.serve(method, path, request.headers()).await;
+                let mut answer = door.serve(method, path, request.headers(), known).await;
+                let taken = answer.extensions_mut().remove::<Arc<Slot>>();
+                taken.map(|slot| place.set(slot));
                 Ok::<_, Infallible>(answer)
             }
         });
+        // Without keep-alive nothing but the body of one answer moves on it.
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .max_buf_size(MAX_HEAD)
+            .keep_alive(false)
             .serve_connection(TokioIo::new(io), service);
         let stalled = async {
             let mut seen = 0;
@@ -239,6 +273,7 @@ impl Door {
             // Whoever breaks off comes again.
             _ = connection => {}
             () = stalled => {}
+            () = guest.has_to_go(HEAD) => {}
         }
     }
 }
@@ -248,9 +283,9 @@ impl Stranger for Door {
         self: Arc<Self>,
         io: Box<dyn Io>,
         begun: BytesMut,
-        _remote: SocketAddr,
+        remote: SocketAddr,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(self.converse(io, begun))
+        Box::pin(self.converse(io, begun, remote))
     }
 }
 

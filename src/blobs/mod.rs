@@ -15,15 +15,19 @@
 //! |---|---|
 //! | this one | the directory: what is there, opening, pruning |
 //! | `upload` | blobs that are on their way in |
+//! | `room` | pure: which uploads make room for a new one |
 //! | `range` | pure: `Range` and `Content-Range` |
 //! | `answer` | a blob as the answer to a request, streamed |
 //! | `door` | nodes fetch here, on the broker's own port |
+//! | `guests` | connections there of which is not known yet whose they are |
 //! | `prune` | when what nobody wants is taken away |
 
 mod answer;
 mod door;
+mod guests;
 mod prune;
 mod range;
+mod room;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -51,6 +55,8 @@ pub const MAX_BLOB: u64 = 16 << 30;
 pub const MAX_PIECE: u64 = 8 << 20;
 /// Uploads that were begun and are not complete.
 const MAX_PARTIAL: usize = 64;
+/// Of one API token.
+const MAX_PER_TOKEN: usize = 16;
 /// Bytes of all of them, once they are complete.
 const MAX_PARTIAL_BYTES: u64 = 2 * MAX_BLOB;
 /// So long an upload that was broken off can be gone on with.
@@ -93,6 +99,19 @@ pub enum BlobError {
         /// Bytes that are there.
         there: u64,
     },
+    /// Another length than the first piece said.
+    #[error(
+        "the first piece of {digest} said that it has {first} bytes in all, and this one says \
+         {total}; go on with {first}, or begin anew when the broken upload is forgotten, after a day"
+    )]
+    Total {
+        /// Which.
+        digest: Digest,
+        /// What the first piece said.
+        first: u64,
+        /// What this one says.
+        total: u64,
+    },
     /// Larger than is kept.
     #[error("a blob of {0} bytes is not kept: {max} GiB are the most", max = MAX_BLOB >> 30)]
     TooLarge(u64),
@@ -101,11 +120,17 @@ pub enum BlobError {
     Length,
     /// Too many that were begun.
     #[error(
-        "{MAX_PARTIAL} uploads, or {bytes} GiB, are on their way already; complete them, or wait \
-         a day for those that were broken off",
+        "{MAX_PARTIAL} uploads, or {bytes} GiB, are on their way already; complete them; \
+         those that were broken off make room after a minute",
         bytes = MAX_PARTIAL_BYTES >> 30
     )]
     TooMany,
+    /// The same for one API token.
+    #[error(
+        "{MAX_PER_TOKEN} uploads with this token are on their way already; complete them; those \
+         that were broken off make room after a minute"
+    )]
+    TooManyOfOne,
     /// The disk.
     #[error(
         "the controller's disk has {free} MiB free, and {need} MiB are needed; make room in its \

@@ -19,7 +19,7 @@ pub(super) enum Part {
 }
 
 /// What `Range` asks of `size` bytes. What is not understood, and several parts at once, is as if
-/// it were not there, as the RFC allows.
+/// it were not there, as the RFC allows; numbers beyond all files are the largest one.
 pub(super) fn part(header: Option<&str>, size: u64) -> Part {
     let Some((first, last)) = header
         .and_then(|text| text.strip_prefix("bytes="))
@@ -27,7 +27,7 @@ pub(super) fn part(header: Option<&str>, size: u64) -> Part {
     else {
         return Part::Whole;
     };
-    match (number(first), number(last)) {
+    match (clamped(first), clamped(last)) {
         (Some(from), _) if last.is_empty() => bounded(from, size, size),
         (Some(from), Some(last)) if from <= last => bounded(from, last.saturating_add(1), size),
         (None, Some(count)) if first.is_empty() => bounded(
@@ -51,8 +51,15 @@ fn bounded(from: u64, end: u64, size: u64) -> Part {
 
 /// Digits only: `+5` is none.
 fn number(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
+    is_number(text).then(|| text.parse().ok()).flatten()
+}
+
+fn clamped(text: &str) -> Option<u64> {
+    is_number(text).then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Which piece of a blob a request or an answer holds: `bytes 0-99/300`.
@@ -121,7 +128,16 @@ mod tests {
             ("bytes=7-5", Part::Whole),
             ("bytes=0-1,5-6", Part::Whole),
             ("bytes=+1-5", Part::Whole),
-            ("bytes=99999999999999999999-", Part::Whole),
+            ("bytes=99999999999999999999-", Part::Beyond),
+            (
+                "bytes=18446744073709551615-18446744073709551615",
+                Part::Beyond,
+            ),
+            ("bytes=5-99999999999999999999", some(5, 100)),
+            ("bytes=-99999999999999999999", some(0, 100)),
+            ("bytes=99999999999999999999-5", Part::Whole),
+            ("bytes=-", Part::Whole),
+            ("bytes=--5", Part::Whole),
             ("lines=0-", Part::Whole),
             ("", Part::Whole),
         ] {
@@ -148,6 +164,9 @@ mod tests {
             "bytes */10",
             "bytes=5-9/10",
             "bytes 0-18446744073709551615/18446744073709551615",
+            "bytes 0-9/99999999999999999999",
+            "bytes 99999999999999999999-0/10",
+            "bytes -1-9/10",
         ] {
             assert!(wrong.parse::<ContentRange>().is_err(), "{wrong}");
         }

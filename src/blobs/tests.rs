@@ -1,6 +1,6 @@
 //! The directory and uploads.
 
-use super::{BlobError, Blobs, Progress};
+use super::{BlobError, Blobs, ContentRange, Progress, Upload};
 use crate::model::Digest;
 use proptest::prelude::*;
 use std::{
@@ -17,6 +17,18 @@ fn blobs(dir: &Path) -> Arc<Blobs> {
     Arc::new(Blobs::open(dir).unwrap())
 }
 
+/// The beginning of a piece, by somebody.
+fn begin(
+    blobs: &Arc<Blobs>,
+    by: &str,
+    digest: Digest,
+    from: u64,
+    end: u64,
+    total: u64,
+) -> Result<Upload, BlobError> {
+    blobs.upload(by, digest, ContentRange { from, end, total })
+}
+
 /// A piece of `all`, which is a whole blob.
 fn put(
     blobs: &Arc<Blobs>,
@@ -26,7 +38,7 @@ fn put(
     end: usize,
 ) -> Result<Progress, BlobError> {
     let total = all.len() as u64;
-    let mut upload = blobs.upload(digest, from as u64, end as u64, total)?;
+    let mut upload = begin(blobs, "ann", digest, from as u64, end as u64, total)?;
     upload.write(&all[from..end])?;
     upload.end()
 }
@@ -99,10 +111,10 @@ fn a_piece_begins_where_the_last_one_ended_and_is_as_long_as_it_says() {
             "{refused}"
         );
     }
-    let mut long = blobs.upload(digest, 5, 7, 11).unwrap();
+    let mut long = begin(&blobs, "ann", digest, 5, 7, 11).unwrap();
     assert!(matches!(long.write(b" wor"), Err(BlobError::Length)));
     drop(long);
-    let mut short = blobs.upload(digest, 5, 11, 11).unwrap();
+    let mut short = begin(&blobs, "ann", digest, 5, 11, 11).unwrap();
     short.write(b" wo").unwrap();
     assert!(matches!(short.end(), Err(BlobError::Length)));
     // What came of the broken one counts.
@@ -115,11 +127,11 @@ fn one_uploads_a_blob_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = blobs(dir.path());
     let digest = Digest::of(b"hello world");
-    let first = blobs.upload(digest, 0, 5, 11).unwrap();
-    let second = blobs.upload(digest, 0, 5, 11);
+    let first = begin(&blobs, "ann", digest, 0, 5, 11).unwrap();
+    let second = begin(&blobs, "ann", digest, 0, 5, 11);
     assert!(matches!(second, Err(BlobError::Busy(_))), "{second:?}");
     drop(first);
-    assert!(blobs.upload(digest, 0, 5, 11).is_ok());
+    assert!(begin(&blobs, "ann", digest, 0, 5, 11).is_ok());
 }
 
 #[test]
@@ -127,33 +139,128 @@ fn what_is_too_large_for_us_or_for_the_disk_is_refused_before_a_byte_is_taken() 
     let dir = tempfile::tempdir().unwrap();
     let blobs = blobs(dir.path());
     let digest = Digest::of(b"");
-    let large = blobs.upload(digest, 0, 5, super::MAX_BLOB + 1).unwrap_err();
+    let large = begin(&blobs, "ann", digest, 0, 5, super::MAX_BLOB + 1).unwrap_err();
     assert!(large.to_string().contains("16 GiB"), "{large}");
     let room = blobs.check_room(1 << 60).unwrap_err().to_string();
     assert!(room.contains("fleetctl image prune"), "{room}");
     assert!(!blobs.partial(&digest).exists());
 }
 
+/// The first byte of something of eleven bytes.
+fn begin_one(blobs: &Arc<Blobs>, by: &str, n: usize) -> Result<Digest, BlobError> {
+    let digest = Digest::of(&n.to_le_bytes());
+    begin(blobs, by, digest, 0, 5, 11)?.write(b"x")?;
+    Ok(digest)
+}
+
 #[test]
-fn uploads_that_were_begun_are_bounded() {
+fn uploads_that_were_begun_are_bounded_and_those_that_were_broken_off_make_room() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = blobs(dir.path());
-    for n in 0..super::MAX_PARTIAL as u64 {
-        let digest = Digest::of(&n.to_le_bytes());
-        blobs.upload(digest, 0, 5, 11).unwrap().write(b"x").unwrap();
-    }
+    let kept = blobs(dir.path());
+    let begun: Vec<Digest> = (0..super::MAX_PARTIAL)
+        .map(|n| begin_one(&kept, &format!("token{}", n % 8), n).unwrap())
+        .collect();
     let digest = Digest::of(b"one more");
-    let refused = blobs.upload(digest, 0, 8, 8);
+    let refused = begin(&kept, "ann", digest, 0, 8, 8);
     assert!(matches!(refused, Err(BlobError::TooMany)), "{refused:?}");
     // One that was begun goes on.
-    let first = Digest::of(&0_u64.to_le_bytes());
-    assert!(blobs.upload(first, 1, 5, 11).is_ok());
-    // A day later the others are forgotten.
+    assert!(begin(&kept, "ann", begun[0], 1, 5, 11).is_ok());
+
+    // Of those that are idle, only as many go as have to, and none that is written to.
+    age(&kept.partial(&begun[3]), Duration::from_secs(90));
+    age(&kept.partial(&begun[4]), Duration::from_secs(120));
+    age(&kept.partial(&begun[5]), Duration::from_secs(150));
+    let busy = begin(&kept, "ann", begun[5], 1, 5, 11).unwrap();
+    assert!(put(&kept, digest, b"one more", 0, 8).unwrap().complete);
+    let there = |n: usize| kept.progress(&begun[n]).received;
+    assert_eq!([there(3), there(4), there(5)], [1, 0, 1]);
+    drop(busy);
+    // Also after a restart, which knows the files only.
+    let kept = blobs(dir.path());
+    begin_one(&kept, "ann", 1_000).unwrap();
+    age(&kept.partial(&begun[9]), Duration::from_secs(600));
+    begin_one(&kept, "ann", 1_001).unwrap();
+    assert_eq!(kept.progress(&begun[9]).received, 0);
+    // What is complete asks for no room.
+    age(&kept.partial(&begun[10]), Duration::from_secs(600));
+    assert!(put(&kept, digest, b"one more", 0, 8).is_err());
+    assert_eq!(kept.progress(&begun[10]).received, 1);
+
+    // A day later all are forgotten.
     for entry in fs::read_dir(dir.path().join("partial")).unwrap() {
         age(&entry.unwrap().path(), super::PARTIAL_AGE);
     }
-    blobs.prune(&BTreeSet::new(), Duration::ZERO).unwrap();
-    assert!(put(&blobs, digest, b"one more", 0, 8).unwrap().complete);
+    kept.prune(&BTreeSet::new(), Duration::ZERO).unwrap();
+    assert_eq!(fs::read_dir(dir.path().join("partial")).unwrap().count(), 0);
+}
+
+#[test]
+fn one_token_does_not_take_every_upload() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = blobs(dir.path());
+    for n in 0..super::MAX_PER_TOKEN {
+        begin_one(&kept, "ann", n).unwrap();
+    }
+    let refused = begin_one(&kept, "ann", 100).unwrap_err().to_string();
+    assert!(refused.contains("with this token"), "{refused}");
+    begin_one(&kept, "bob", 101).unwrap();
+    let old = Digest::of(&7_usize.to_le_bytes());
+    age(&kept.partial(&old), Duration::from_secs(90));
+    begin_one(&kept, "ann", 102).unwrap();
+    assert_eq!(kept.progress(&old).received, 0);
+}
+
+#[test]
+fn every_piece_says_the_same_length_and_none_goes_past_the_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = blobs(dir.path());
+    let digest = Digest::of(b"hello world");
+    put(&kept, digest, b"hello world", 0, 5).unwrap();
+    let other = begin(&kept, "ann", digest, 5, 11, 12).unwrap_err();
+    assert!(
+        matches!(other, BlobError::Total { first: 11, .. }),
+        "{other}"
+    );
+    assert!(other.to_string().contains("11 bytes in all"), "{other}");
+    // Refused, it does not forget what the first piece said.
+    assert!(begin(&kept, "ann", digest, 5, 11, 13).is_err());
+    drop(begin(&kept, "ann", digest, 5, 11, 11).unwrap());
+
+    // A restart forgets it, so that the bound is looked at anew.
+    let large = [1_usize, 2].map(|n| Digest::of(&n.to_le_bytes()));
+    for digest in &large {
+        let file = File::create(kept.partial(digest)).unwrap();
+        file.set_len(super::MAX_BLOB).unwrap();
+    }
+    assert!(begin(&kept, "ann", digest, 5, 11, 11).is_ok());
+    let kept = blobs(dir.path());
+    let full = begin(&kept, "ann", digest, 5, 11, 11);
+    assert!(matches!(full, Err(BlobError::TooMany)), "{full:?}");
+    age(&kept.partial(&large[0]), Duration::from_secs(90));
+    let wrong = begin(&kept, "ann", digest, 5, 11, 12);
+    assert!(wrong.is_ok(), "{wrong:?}");
+    assert_eq!(kept.progress(&large[0]).received, 0);
+    drop(wrong);
+    let other = begin(&kept, "ann", digest, 5, 11, 11).unwrap_err();
+    assert!(
+        matches!(other, BlobError::Total { first: 12, .. }),
+        "{other}"
+    );
+}
+
+#[test]
+fn numbers_as_large_as_they_can_be_written_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = blobs(dir.path());
+    let digest = Digest::of(b"hello world");
+    for (from, end, total) in [
+        (0, 1, u64::MAX),
+        (u64::MAX - 1, u64::MAX, u64::MAX),
+        (super::MAX_BLOB - 1, super::MAX_BLOB, super::MAX_BLOB),
+    ] {
+        assert!(begin(&kept, "ann", digest, from, end, total).is_err());
+    }
+    assert_eq!(fs::read_dir(dir.path().join("partial")).unwrap().count(), 0);
 }
 
 #[test]
@@ -219,7 +326,7 @@ proptest! {
             prop_assert!(from < all.len());
             let end = all.len().min(from + length);
             let written = end.min(from + written);
-            let mut upload = kept.upload(digest, from as u64, end as u64, all.len() as u64).unwrap();
+            let mut upload = begin(&kept, "ann", digest, from as u64, end as u64, all.len() as u64).unwrap();
             upload.write(&all[from..written]).unwrap();
             match written == end {
                 true => drop(upload.end().unwrap()),

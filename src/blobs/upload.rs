@@ -1,16 +1,22 @@
 //! A blob on its way in: pieces, one after the other, each beginning where the last one ended.
 //!
-//! What was hashed on the way is remembered while the controller runs; after a restart, what is
-//! there is read once when the upload is complete. A partial file is not synced: what a power cut
+//! The first piece says how long the blob will be, and the others must say the same. That, and what
+//! was hashed on the way, is remembered while the controller runs; after a restart the next piece
+//! says it anew, and what is there is read once when the upload is complete. A partial file is not synced: what a power cut
 //! spoils has the wrong hash, and is uploaded anew.
 
-use super::{BlobError, Blobs, MAX_BLOB, MAX_PARTIAL, MAX_PARTIAL_BYTES};
+use super::{
+    BlobError, Blobs, ContentRange, MAX_BLOB,
+    room::{Begun, make_room},
+};
 use crate::model::{Digest, Hasher};
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     sync::{Arc, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 /// How far an upload is.
@@ -30,8 +36,10 @@ pub(super) struct State {
     /// Of how many bytes `hasher` is.
     hashed: u64,
     hasher: Hasher,
-    /// What it will have.
+    /// What it will have; 0: not known.
     total: u64,
+    /// Whose it is: the name of an API token.
+    by: String,
 }
 
 /// One piece that is being written. Dropped before its end, what was written of it stays.
@@ -61,30 +69,31 @@ impl Blobs {
         }
     }
 
-    /// Begins a piece of `from..end` of a blob that has `total` bytes.
+    /// Begins a piece of a blob; `by` is the name of the API token that it comes with. Where there
+    /// are too many uploads, those that were idle for longest make room.
     ///
     /// # Errors
     /// All but [`BlobError::Mismatch`] and [`BlobError::Length`].
     pub fn upload(
         self: &Arc<Blobs>,
+        by: &str,
         digest: Digest,
-        from: u64,
-        end: u64,
-        total: u64,
+        piece: ContentRange,
     ) -> Result<Upload, BlobError> {
+        let ContentRange { from, end, total } = piece;
         if total > MAX_BLOB {
             return Err(BlobError::TooLarge(total));
         }
-        let mut state = self.take(digest, total)?;
-        let begun = self.begin(&digest, from, total);
-        let file = match begun {
+        let mut state = self.take(digest, from, total, by)?;
+        let file = match self.begin(&digest, from, total) {
             Ok(file) => file,
             Err(error) => {
-                state.total = if from == 0 { 0 } else { state.total };
                 self.give_back(digest, state);
                 return Err(error);
             }
         };
+        state.total = total;
+        by.clone_into(&mut state.by);
         Ok(Upload {
             blobs: self.clone(),
             digest,
@@ -96,11 +105,6 @@ impl Blobs {
     }
 
     fn begin(&self, digest: &Digest, from: u64, total: u64) -> Result<File, BlobError> {
-        let there = self.progress(digest);
-        if there.complete || there.received != from {
-            let (digest, there) = (*digest, there.received);
-            return Err(BlobError::Offset { digest, there });
-        }
         self.check_room(total - from.min(total))?;
         let mut file = File::options()
             .read(true)
@@ -114,28 +118,79 @@ impl Blobs {
     }
 
     /// For one writer at a time.
-    fn take(&self, digest: Digest, total: u64) -> Result<State, BlobError> {
-        let is_new = !self.partial(&digest).exists();
+    fn take(&self, digest: Digest, from: u64, total: u64, by: &str) -> Result<State, BlobError> {
         let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
         if uploads.get(&digest).is_some_and(|state| state.busy) {
             return Err(BlobError::Busy(digest));
         }
-        let others = uploads.iter().filter(|(d, _)| **d != digest);
-        let known: u64 = others.map(|(_, state)| state.total).sum();
-        if is_new && (self.count_partial()? >= MAX_PARTIAL || known + total > MAX_PARTIAL_BYTES) {
-            return Err(BlobError::TooMany);
+        let there = self.progress(&digest);
+        if there.complete || there.received != from {
+            let there = there.received;
+            return Err(BlobError::Offset { digest, there });
+        }
+        // Where nothing came of it yet, it may still become another one.
+        let known = uploads.get(&digest).map_or(0, |state| state.total);
+        match known {
+            first if first > 0 && from > 0 && first != total => {
+                return Err(BlobError::Total {
+                    digest,
+                    first,
+                    total,
+                });
+            }
+            first if first == total => {}
+            // Also after a restart, which forgets what the first piece said.
+            _ => {
+                let others = self.begun(&uploads, &digest)?;
+                for idle in make_room(others, total, by)? {
+                    tracing::info!(digest = %idle, "an upload that was broken off makes room");
+                    fs::remove_file(self.partial(&idle))?;
+                    uploads.remove(&idle);
+                }
+            }
         }
         let state = uploads.entry(digest).or_default();
-        let taken = State {
+        let taken = std::mem::take(state);
+        *state = State {
+            busy: true,
             total,
-            ..std::mem::take(state)
+            by: by.to_owned(),
+            ..State::default()
         };
-        (state.busy, state.total) = (true, total);
         Ok(taken)
     }
 
-    fn count_partial(&self) -> io::Result<usize> {
-        Ok(fs::read_dir(self.dir.join("partial"))?.count())
+    /// All uploads but this one.
+    fn begun(&self, uploads: &BTreeMap<Digest, State>, but: &Digest) -> io::Result<Vec<Begun>> {
+        let now = SystemTime::now();
+        // One that is being begun may have no file yet.
+        let writing = uploads.iter().filter(|(_, state)| state.busy);
+        let mut all: BTreeMap<Digest, (Option<Duration>, u64)> =
+            writing.map(|(digest, _)| (*digest, (None, 0))).collect();
+        for entry in fs::read_dir(self.dir.join("partial"))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let digest = name.to_str().and_then(|name| name.parse().ok());
+            let (Some(digest), Ok(data)) = (digest, entry.metadata()) else {
+                continue;
+            };
+            // A clock that was set back makes nothing idle.
+            let changed = data.modified().ok();
+            let idle = changed.and_then(|at| now.duration_since(at).ok());
+            let idle = idle.unwrap_or_default();
+            all.entry(digest).or_insert((Some(idle), data.len()));
+        }
+        all.remove(but);
+        let begun = |(digest, (idle, length)): (Digest, (Option<Duration>, u64))| {
+            let state = uploads.get(&digest);
+            Begun {
+                digest,
+                idle,
+                total: state.map_or(0, |state| state.total).max(length),
+                by: state.map_or_else(String::new, |state| state.by.clone()),
+            }
+        };
+        Ok(all.into_iter().map(begun).collect())
     }
 
     fn give_back(&self, digest: Digest, state: State) {

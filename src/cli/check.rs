@@ -9,8 +9,7 @@ use super::{
 };
 use crate::{
     check::{self, Finding, Level},
-    config::{AgentConfig, Surroundings},
-    manifest::Source,
+    config::{self, AgentConfig, Role, Surroundings},
 };
 use std::{process::ExitCode, time::Duration};
 
@@ -44,7 +43,7 @@ pub(super) fn ready(connection: &Connection) -> Result<ExitCode, Failure> {
 
 /// Exit code 0: all is well; 1: an error; 3: a warning at worst.
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
-    let source = args.config.as_deref().map(Source::read).transpose()?;
+    let source = config::file_of(Role::Agent, args.config.as_deref())?;
     let around = Surroundings::of_this_process();
     let config = AgentConfig::resolve(source.as_ref(), &args.overrides, &around)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -107,6 +107,28 @@ impl Followed {
         self.left
     }
 
+    /// Who follows when it can be heard, although the rollouts are over; one sentence each.
+    pub(super) fn followers(&self) -> Vec<String> {
+        let over = self.ended.iter().filter(|view| !view.active);
+        over.filter_map(|view| {
+            let open = [
+                StepState::Waiting,
+                StepState::Changing,
+                StepState::Returning,
+            ];
+            let open = open.map(|state| named(view, state));
+            let open: Vec<String> = open.into_iter().filter(|names| !names.is_empty()).collect();
+            let name = &view.workload;
+            (!open.is_empty()).then(|| {
+                format!(
+                    "{name}: not heard, and follows as soon as heard: {}",
+                    open.join(", ")
+                )
+            })
+        })
+        .collect()
+    }
+
     /// Of each that did not succeed: how it ended.
     pub(super) fn why_not(&self) -> Vec<String> {
         self.ended.iter().filter_map(why_not).collect()
@@ -425,6 +447,21 @@ mod tests {
         assert!(!before.concerns(&over), "it was over before");
         assert!(before.concerns(&view(RolloutPhase::Rolling, &[])));
         assert!(Before(BTreeMap::new()).concerns(&over));
+    }
+
+    #[test]
+    fn who_is_not_heard_is_named_when_the_rollout_is_over_and_not_waited_for() {
+        let states = [StepState::Healthy, StepState::Waiting];
+        let ended = |phase| Followed {
+            ended: vec![view(phase, &states)],
+            timed_out: false,
+            left: false,
+        };
+        assert_eq!(
+            ended(RolloutPhase::Succeeded).followers(),
+            ["web: not heard, and follows as soon as heard: pi-1"]
+        );
+        assert!(ended(RolloutPhase::Rolling).followers().is_empty());
     }
 
     #[test]

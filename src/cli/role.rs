@@ -7,29 +7,22 @@ use super::{
 use crate::{
     agent::{self, AgentEnd},
     broker::{Broker, Limits, Settings},
-    config::{AgentConfig, BrokerConfig, Common, ControllerConfig, LogFormat, Surroundings},
+    config::{
+        self, AgentConfig, BrokerConfig, Common, ControllerConfig, LogFormat, Role, Surroundings,
+    },
     contract::Topics,
     controller,
     gate::FleetGate,
     identity::FleetIdentity,
-    manifest::Source,
     support::{
         Shutdown, clock,
         service::{self, Watchdog},
     },
     upgrade::{self, Begun},
 };
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{path::Path, process::ExitCode, sync::Arc};
 use tracing::{error, info};
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
-
-fn file(path: &Option<PathBuf>) -> Result<Option<Source>, Failure> {
-    Ok(path.as_deref().map(Source::read).transpose()?)
-}
 
 /// Logs go to stderr.
 fn start_log(common: &Common) {
@@ -89,7 +82,7 @@ fn runtime(workers: usize) -> Result<tokio::runtime::Runtime, Failure> {
 
 pub(super) fn controller(args: &ControllerArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::of_this_process();
-    let source = file(&args.config)?;
+    let source = config::file_of(Role::Controller, args.config.as_deref())?;
     let config = ControllerConfig::resolve(source.as_ref(), &args.overrides, &around)?;
     make_data_dir(&config.common.data_dir)?;
     start_log(&config.common);
@@ -103,7 +96,7 @@ pub(super) fn controller(args: &ControllerArgs) -> Result<ExitCode, Failure> {
 
 pub(super) fn agent(args: &AgentArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::of_this_process();
-    let source = file(&args.config)?;
+    let source = config::file_of(Role::Agent, args.config.as_deref())?;
     let config = AgentConfig::resolve(source.as_ref(), &args.overrides, &around)?;
     make_data_dir(&config.common.data_dir)?;
     start_log(&config.common);
@@ -134,7 +127,7 @@ pub(super) fn agent(args: &AgentArgs) -> Result<ExitCode, Failure> {
 
 pub(super) fn broker(args: &BrokerArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::of_this_process();
-    let source = file(&args.config)?;
+    let source = config::file_of(Role::Broker, args.config.as_deref())?;
     let config = BrokerConfig::resolve(source.as_ref(), &args.overrides, &around)?;
     make_data_dir(&config.common.data_dir)?;
     start_log(&config.common);

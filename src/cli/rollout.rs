@@ -134,6 +134,12 @@ pub(super) async fn rollback(client: &mut Client, args: RollbackArgs) -> Result<
     let workloads = std::slice::from_ref(&workload);
     let waits = async {
         let ended = follow(client, &before, &asked, workloads, deadline).await?;
+        let followers = ended.followers();
+        if ended.back() && !followers.is_empty() {
+            // Everybody else is back already; how long they stay away, nobody knows.
+            followers.iter().for_each(|text| eprintln!("{text}"));
+            return Ok(ExitCode::SUCCESS);
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let back = vec![workload.clone()];

@@ -6,6 +6,9 @@
 //! and its like do the rest. What comes out is checked; unknown keys are refused, and everything
 //! that is wrong is said at once, at its place (see [`crate::manifest::span`]).
 //!
+//! Without `--config` and `FLEETCTL_CONFIG` a role reads `/etc/fleetctl/<role>.toml` where it exists
+//! ([`file_of`]), so that a unit, a script and a person at a shell mean the same file.
+//!
 //! An empty text in a file counts as not written, so that the files in `config/` can show every
 //! key.
 
@@ -44,12 +47,14 @@ use crate::{
 use hidden::without_secrets;
 use settings::{COMMAND_LINE, Settings};
 use std::{
-    env,
+    env, io,
     path::{Path, PathBuf},
 };
 
 /// Where an embedded broker listens by default: boards over TLS, this machine in plain text.
 const DEFAULT_MQTT_LISTEN: [&str; 2] = ["tls://0.0.0.0:8883", "tcp://127.0.0.1:1883"];
+/// Where a role looks for its file, `<role>.toml`, when none is named.
+const CONFIG_DIR: &str = "/etc/fleetctl";
 /// What stands before every topic by default.
 const DEFAULT_TOPIC_PREFIX: &str = "fleet";
 /// The most addresses that one setting names.
@@ -152,6 +157,26 @@ impl Surroundings {
             Some(folder) if !self.root => folder.join("podman/podman.sock"),
             _ => "/run/podman/podman.sock".into(),
         }
+    }
+}
+
+/// The file of a role: the one that is named, else that of the machine where there is one.
+///
+/// # Errors
+/// It is there, or was named, and cannot be read.
+pub fn file_of(role: Role, named: Option<&Path>) -> Result<Option<Source>, Problems> {
+    named_or_in(Path::new(CONFIG_DIR), role, named)
+}
+
+fn named_or_in(dir: &Path, role: Role, named: Option<&Path>) -> Result<Option<Source>, Problems> {
+    if let Some(named) = named {
+        return Source::read(named).map(Some);
+    }
+    let usual = dir.join(format!("{}.toml", role.as_str()));
+    // One that nobody may look at is said by reading it: it must not be passed over in silence.
+    match usual.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        _ => Source::read(&usual).map(Some),
     }
 }
 

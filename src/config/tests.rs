@@ -416,3 +416,39 @@ fn a_file_whose_broker_comes_by_a_flag_is_shown_all_the_same() {
     let wrong = Source::new("c.toml", "[controller]\nsilent_after = '1x'\n");
     assert!(ControllerConfig::of_file(&wrong, &around).is_err());
 }
+
+#[test]
+fn the_file_of_the_machine_is_read_where_none_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = |named: Option<&Path>| {
+        let file = named_or_in(dir.path(), Role::Agent, named).map_err(|p| p.to_string())?;
+        let given = AgentOverrides::default();
+        let config = AgentConfig::resolve(file.as_ref(), &given, &around());
+        config
+            .map(|config| config.name.to_string())
+            .map_err(|p| p.to_string())
+    };
+    let absent = text(None).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    write("controller.toml", "[controller]\n");
+    assert_eq!(text(None).unwrap(), absent, "another role's is not meant");
+    write("agent.toml", "[agent]\nname = 'of-the-machine'\n");
+    assert_eq!(text(None).unwrap(), "of-the-machine");
+    let other = write("other.toml", "[agent]\nname = 'other'\n");
+    assert_eq!(text(Some(&other)).unwrap(), "other");
+    assert_eq!(
+        text(Some(Path::new("/dev/null"))).unwrap(),
+        absent,
+        "none at all"
+    );
+    // It is never passed over: neither with a mistake nor when it cannot be read.
+    write("agent.toml", "[agent]\nnmae = 'x'\n");
+    assert!(text(None).unwrap_err().contains("agent.toml"));
+    std::fs::remove_file(dir.path().join("agent.toml")).unwrap();
+    std::os::unix::fs::symlink("nowhere", dir.path().join("agent.toml")).unwrap();
+    assert!(text(None).unwrap_err().contains("agent.toml"));
+}

@@ -27,6 +27,10 @@ pub const MAX_BOARDS: usize = 10_000;
 const MAX_ENV: usize = 16 << 10;
 /// What stands before the name of a workload in the label of a board that is to run it.
 const RUNS: &str = "runs.";
+/// What begins the names of settings of `fleetctl` itself, capitals or not: OpenRC has small ones.
+const OURS: &str = "FLEETCTL_";
+/// What is empty, or another, after a restart of the board.
+const FLEETING: [&str; 6] = ["/tmp", "/run", "/var/run", "/dev", "/proc", "/sys"];
 
 /// One machine and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,7 +222,7 @@ fn none(root: &Table<'_>, hint: &'static str) {
 #[derive(Default)]
 struct Seen {
     names: BTreeSet<Name>,
-    /// Host and port, and whose they are.
+    /// Host (see [`one_machine`]) and port, and whose they are.
     hosts: BTreeMap<(String, Option<u16>), Option<Name>>,
 }
 
@@ -287,7 +291,9 @@ fn read_board(
         t.refuse("env", Flaw::new("`env` is larger than 16 KiB"));
     }
     if let Some(host) = &host
-        && let Some(other) = seen.hosts.insert((host.clone(), ssh_port), name.clone())
+        && let Some(other) = seen
+            .hosts
+            .insert((one_machine(host), ssh_port), name.clone())
     {
         let whose = other.map_or_else(String::new, |n| format!(" (it is that of `{n}`)"));
         t.refuse(
@@ -337,6 +343,14 @@ fn host(text: &str) -> Result<String, Flaw> {
     })
 }
 
+/// The host as it is compared: names know no capitals, addresses have more than one spelling.
+fn one_machine(host: &str) -> String {
+    match host.parse::<std::net::IpAddr>() {
+        Ok(address) => address.to_canonical().to_string(),
+        Err(_) => host.trim_end_matches('.').to_ascii_lowercase(),
+    }
+}
+
 fn user(text: &str) -> Result<String, Flaw> {
     let fine = !text.starts_with('-')
         && (1..=64).contains(&text.len())
@@ -369,9 +383,23 @@ fn option(text: &str) -> Result<String, Flaw> {
 /// Neither blanks nor what a unit, a shell or `sed` reads as something else.
 fn install_dir(text: &str) -> Result<String, Flaw> {
     let path = absolute_path(text)?;
+    // Without `//` and `/./`, behind which another directory could hide.
+    let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    let path: String = parts.flat_map(|part| ["/", part]).collect();
+    let below = |dir: &str| {
+        path.strip_prefix(dir)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if let Some(dir) = FLEETING.into_iter().find(|dir| below(dir)) {
+        let flaw = Flaw::new(format!(
+            "what is in `{}` is gone when the board restarts: {dir} lasts no longer",
+            shown(text)
+        ));
+        return Err(flaw.hint("write a directory that stays, as in \"/usr/local/bin\""));
+    }
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.+".contains(&b);
-    if path.len() > 1 && path.bytes().all(plain) {
-        return Ok(path.trim_end_matches('/').to_owned());
+    if !path.is_empty() && path.bytes().all(plain) {
+        return Ok(path);
     }
     Err(Flaw::new(format!(
         "`{}` cannot be the directory of a program",
@@ -387,6 +415,17 @@ fn label(key: &str, value: &str) -> Result<(), Flaw> {
 /// Files of environments have one line for each.
 fn env_entry_of_one_line(key: &str, value: &str) -> Result<(), Flaw> {
     env_entry(key, value)?;
+    let ours = key.get(..OURS.len());
+    if ours.is_some_and(|start| start.eq_ignore_ascii_case(OURS)) {
+        return Err(Flaw::new(format!(
+            "`{}` is a setting of the agent itself, and `env` is for its workloads",
+            shown(key)
+        ))
+        .hint(
+            "name and labels have keys here; other settings belong into a drop-in on the board \
+             (`systemctl edit fleetctl-agent`)",
+        ));
+    }
     let name = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !name || value.chars().any(char::is_control) {
         return Err(Flaw::new(format!(

@@ -72,6 +72,73 @@ fn both_forms_say_the_same() {
 }
 
 #[test]
+fn one_host_in_two_spellings_is_one_board() {
+    for (one, other) in [
+        ("pi-1.local", "Pi-1.LOCAL"),
+        ("pi-1.local", "pi-1.local."),
+        ("2001:db8::1", "2001:DB8:0::1"),
+        ("192.0.2.1", "::ffff:192.0.2.1"),
+    ] {
+        let text = format!("[board.a]\nhost = '{one}'\n[board.b]\nhost = '{other}'\n");
+        let said = parse(&Source::new("a.toml", &text))
+            .unwrap_err()
+            .to_string();
+        assert!(said.contains("(it is that of `a`)"), "{said}");
+        // Two behind one address, as port forwards have them.
+        let ports = text.replace("[board.b]\n", "[board.b]\nssh_port = 2222\n");
+        let boards = read(&ports).boards;
+        assert_eq!((boards.len(), boards[1].host.as_str()), (2, other));
+    }
+}
+
+#[test]
+fn no_program_is_put_where_nothing_lasts() {
+    let board = |dir: &str| {
+        let text = format!("[board.a]\nhost = 'a'\ninstall_dir = '{dir}'\n");
+        parse(&Source::new("a.toml", &text)).map(|i| i.boards[0].install_dir.clone())
+    };
+    for dir in [
+        "/tmp",
+        "/tmp/",
+        "/tmp/bin",
+        "/run/x",
+        "/var/run/x",
+        "/dev/shm",
+        "/proc/1",
+        "/sys/fs",
+        "//tmp/x",
+        "/./run",
+    ] {
+        let said = board(dir).unwrap_err().to_string();
+        assert!(
+            said.contains("is gone when the board restarts"),
+            "{dir}: {said}"
+        );
+    }
+    for dir in [
+        "bin",
+        "./bin",
+        "/opt/../tmp",
+        "/..",
+        "/",
+        "/.",
+        "//",
+        "~/bin",
+        "/opt/$HOME",
+    ] {
+        assert!(board(dir).is_err(), "{dir}");
+    }
+    for (dir, is) in [
+        ("/opt//fleet/./bin/", "/opt/fleet/bin"),
+        ("/runtime/bin", "/runtime/bin"),
+        ("/var/tmpfiles", "/var/tmpfiles"),
+        ("/home/pi/..bin", "/home/pi/..bin"),
+    ] {
+        assert_eq!(board(dir).unwrap(), is);
+    }
+}
+
+#[test]
 fn boards_are_chosen_by_name_pattern_and_label() {
     let all = read(
         "[board.pi-1]\nhost = 'a'\nlabels = { zone = 'hall' }\n[board.pi-12]\nhost = 'b'\n\
@@ -326,6 +393,39 @@ fn what_ssh_complains_of_becomes_what_to_do() {
     ] {
         let said = of_ssh(text, "pi").to_string();
         assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn who_is_to_look_at_a_host_key_is_given_the_very_command() {
+    let text = "[defaults]\nssh_user = 'pi'\nssh_port = 2222\nssh_key = '~/.ssh/fleet'\n\
+                ssh_options = ['UserKnownHostsFile=/my hosts', 'Compression=yes']\n\
+                [board.one]\nhost = '192.0.2.7'\n\
+                [board.two]\nhost = 'two'\nssh_port = 22\nssh_options = ['Compression=yes']\n";
+    let boards = parse(&Source::new("i.toml", text)).unwrap().boards;
+    let said = |stderr: &str, index: usize| {
+        let board: &Board = &boards[index];
+        of_ssh(stderr, &board.host).of_board(board).to_string()
+    };
+    let unknown = "Host key verification failed.";
+    let changed = "REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed.";
+    for (stderr, index, command) in [
+        (
+            unknown,
+            0,
+            "`ssh -o 'UserKnownHostsFile=/my hosts' -o Compression=yes -p 2222 -i ~/.ssh/fleet \
+             pi@192.0.2.7`",
+        ),
+        (
+            changed,
+            0,
+            "`ssh-keygen -R '[192.0.2.7]:2222' -f '/my hosts'`",
+        ),
+        (unknown, 1, " -p 22 -i ~/.ssh/fleet pi@two`"),
+        (changed, 1, "`ssh-keygen -R two"),
+    ] {
+        let said = said(stderr, index);
+        assert!(said.contains(command), "{said}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why a board cannot be deployed to: each a sentence with what to do.
 
+use super::Board;
 use std::time::Duration;
 
 /// What is wrong with a board.
@@ -8,15 +9,16 @@ pub enum Trouble {
     /// Nobody answers.
     #[error("it cannot be reached: {0}; is it on, and is `host` its address?")]
     Down(String),
-    /// Its host key is another one than is known.
+    /// Its host key is another one than is known: how it is called in the list of known hosts.
     #[error(
         "its host key is not the one that is known: if the board was set up anew, forget the old \
          key (`ssh-keygen -R {0}`), look at the new one and log in once; else somebody is between"
     )]
     HostKeyChanged(String),
-    /// Its host key is not known.
+    /// Its host key is not known: what stands behind `ssh` to log in there.
     #[error(
-        "its host key is not known: log in once with `ssh {0}` and compare it, or say \
+        "its host key is not known: log in once with `ssh {0}` and compare what it shows with the \
+         board's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), or say \
          --accept-new-host-keys"
     )]
     HostKeyUnknown(String),
@@ -43,6 +45,13 @@ pub enum Trouble {
     /// The line broke while something was done.
     #[error("the connection broke: {0}; the board is as before or as wanted: run it again")]
     Broke(String),
+    /// It writes without end, or something that was not asked for.
+    #[error(
+        "it wrote more than {} KiB, far more than is expected of it, and was not listened to any \
+         further: log in with `ssh` and see what its login shell or profile prints",
+        .0 >> 10
+    )]
+    TooMuch(u64),
     /// It took too long.
     #[error("it was not done within {0:?}; run it again, with a longer --timeout")]
     Slow(Duration),
@@ -137,6 +146,63 @@ pub enum Trouble {
     /// Something else.
     #[error("{0}")]
     Other(String),
+}
+
+impl Trouble {
+    /// With commands that reach this very board, where it says commands.
+    pub fn of_board(self, board: &Board) -> Trouble {
+        match self {
+            Trouble::HostKeyUnknown(_) => Trouble::HostKeyUnknown(login(board)),
+            Trouble::HostKeyChanged(_) => Trouble::HostKeyChanged(known_as(board)),
+            other => other,
+        }
+    }
+}
+
+/// What stands behind `ssh` to log in there.
+fn login(board: &Board) -> String {
+    let mut words = Vec::new();
+    for option in &board.ssh_options {
+        words.extend(["-o".to_owned(), word(option)]);
+    }
+    if let Some(port) = board.ssh_port {
+        words.extend(["-p".to_owned(), port.to_string()]);
+    }
+    if let Some(key) = &board.ssh_key {
+        words.extend(["-i".to_owned(), word(key)]);
+    }
+    words.push(word(&match &board.ssh_user {
+        Some(user) => format!("{user}@{}", board.host),
+        None => board.host.clone(),
+    }));
+    words.join(" ")
+}
+
+/// What stands behind `ssh-keygen -R`: the name in the list of known hosts, and which list.
+fn known_as(board: &Board) -> String {
+    let name = match board.ssh_port {
+        None | Some(22) => board.host.clone(),
+        Some(port) => format!("[{}]:{port}", board.host),
+    };
+    let list = board.ssh_options.iter().find_map(|option| {
+        let (key, value) = option.split_once(['=', ' '])?;
+        key.trim()
+            .eq_ignore_ascii_case("UserKnownHostsFile")
+            .then(|| value.trim())
+    });
+    match list {
+        Some(list) => format!("{} -f {}", word(&name), word(list)),
+        None => word(&name),
+    }
+}
+
+/// As a shell takes it; a path below `~/` is left to the shell.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%_-+=:,./".contains(c);
+    match text.strip_prefix("~/").unwrap_or(text) {
+        rest if !rest.is_empty() && rest.chars().all(plain) => text.to_owned(),
+        _ => format!("'{}'", text.replace('\'', "'\\''")),
+    }
 }
 
 fn mib(bytes: u64) -> String {

@@ -57,7 +57,7 @@ impl Fleet {
             Change::NodeConfigured { node, config } => {
                 self.configure_node(node, config.as_ref())?
             }
-            Change::NodeDescribed { node, facts } => self.describe(node, facts)?,
+            Change::NodeDescribed { node, facts } => self.describe(node, facts, at)?,
             Change::NodePresenceChanged {
                 node,
                 presence,

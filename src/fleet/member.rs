@@ -157,6 +157,7 @@ impl Fleet {
         at: UnixMs,
     ) -> Result<Vec<Effect>, Refusal> {
         let others = self.nodes.len() > 1;
+        let ordered = self.changes_agent(node, at);
         let record = self.member_mut(node)?;
         // One that speaks HTTP may leave before it was ever heard, or after it fell silent.
         let leaves = record.http && presence == Presence::Offline;
@@ -176,8 +177,9 @@ impl Fleet {
         record.session = session;
         record.presence_reason = reason.to_owned();
         let was_damped = record.flaps.damped;
-        // Where there is no other node, nothing is gained by sparing this one.
-        if returned && others {
+        // Where there is no other node, nothing is gained by sparing this one. What the fleet has
+        // ordered is no fault of the node.
+        if returned && others && !ordered {
             record.flaps.returned(at);
         }
         let damped = record.flaps.damped && !was_damped;
@@ -243,12 +245,21 @@ impl Fleet {
         &mut self,
         node: &Name,
         facts: &NodeFacts,
+        at: UnixMs,
     ) -> Result<Vec<Effect>, Refusal> {
+        let ordered = self.changes_agent(node, at);
         let record = self.member_mut(node)?;
         if record.facts.as_ref() == Some(facts) {
             return Err(Refusal::Unchanged);
         }
         let before = record.facts.replace(facts.clone());
+        let other_agent = before
+            .as_ref()
+            .is_some_and(|b| b.agent_version != facts.agent_version);
+        if other_agent && !ordered {
+            // Somebody put another release there: that it went and came is no flap either.
+            record.flaps.excuse();
+        }
         let mut effects = self.reconsider(node);
         let told = effects.contains(&Effect::PublishAssignment(node.clone()));
         // What it knows decides which settings it is told.

@@ -234,7 +234,7 @@ fn planned(
 }
 
 /// How a change reaches `nodes` nodes; `None` where there is nothing to choose.
-fn rolled_out(workload: &Workload, nodes: usize) -> Option<String> {
+pub(super) fn rolled_out(workload: &Workload, nodes: usize) -> Option<String> {
     let Some(update) = &workload.update else {
         return match nodes {
             0 => None,

@@ -18,10 +18,12 @@
 //! It is listed among the instances, as what it is; the counts of a node leave it out, since there
 //! an instance is what people have put there.
 
-use super::{Change, Entry, Fleet, NodeRecord, Plan, Refusal, StepState, WorkloadRecord};
+mod plan;
+
+use super::{Change, Fleet, NodeRecord, Refusal, StepState, WorkloadRecord};
 use crate::model::{
     AGENT_WORKLOAD, Artifact, Binary, Name, NodeFacts, Placement, PlacementMode, Presence,
-    Requirement, Restart, RestartPolicy, Run, Update, Workload,
+    Requirement, Restart, RestartPolicy, Run, UnixMs, Update, Workload,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,6 +31,9 @@ use utoipa::ToSchema;
 
 /// Version of the revision that leaves the boards as they are.
 pub const AS_INSTALLED: &str = "installed";
+/// So long after a change of its agent a node may return once more: the release that has proved
+/// itself takes the place of the one that watched it, which costs another session.
+const SETTLES_MS: u64 = 60_000;
 
 /// A release, and where it goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -223,38 +228,6 @@ impl Fleet {
         Ok(workloads.into_iter().map(change).collect())
     }
 
-    /// What an upgrade would do now.
-    ///
-    /// # Errors
-    /// As [`Fleet::upgrade_changes`]; or the first step would be refused.
-    pub fn plan_upgrade(&self, upgrade: &Upgrade) -> Result<Plan, Refusal> {
-        let mut changes = self.upgrade_changes(upgrade)?;
-        let Some(last) = changes.pop() else {
-            return Ok(Plan::default());
-        };
-        let mut before = self.sketch();
-        let latest = self.workloads.values().map(|w| w.applied_ms).max();
-        for change in &changes {
-            before.apply(&Entry {
-                at_ms: latest.unwrap_or(0),
-                by: None,
-                change: change.clone(),
-            })?;
-        }
-        let mut plan = match last {
-            Change::WorkloadsApplied { workloads, .. } => before.plan(&workloads, false),
-            _ => Plan::default(),
-        };
-        plan.version = self.version;
-        let planned = plan.added.iter_mut().chain(&mut plan.changed);
-        for here in planned.flat_map(|w| &mut w.nodes).filter(|n| n.placed) {
-            // That its agent runs there already is no reason for this one.
-            let facts = self.nodes.get(&here.node).and_then(|n| n.facts.as_ref());
-            here.reason = format!("there is a binary for {}", arch_of(facts));
-        }
-        Ok(plan)
-    }
-
     /// How each node stands, by name.
     pub fn upgrade_nodes(&self) -> impl Iterator<Item = UpgradeNode> {
         let record = self.agent_record();
@@ -268,6 +241,35 @@ impl Fleet {
     /// The agent's own workload, where there is one.
     pub fn agent_record(&self) -> Option<&WorkloadRecord> {
         self.workload(AGENT_WORKLOAD).filter(|w| is_agent(&w.spec))
+    }
+
+    /// The fleet has ordered that the agent of this node goes and comes, or had until a moment ago:
+    /// it is no flap when it does.
+    pub(super) fn changes_agent(&self, node: &Name, at: UnixMs) -> bool {
+        let Some(w) = self.agent_record() else {
+            return false;
+        };
+        if w.on_trial.contains_key(node) {
+            return true;
+        }
+        let Some(rollout) = &w.rollout else {
+            return false;
+        };
+        let Some(step) = rollout.steps.get(node) else {
+            return false;
+        };
+        let watched = w.spec.update.as_ref().map_or(0, |u| u.min_healthy_time_ms);
+        let settles = watched.saturating_add(SETTLES_MS);
+        let since = step.healthy_since_ms.max(step.switched_ms);
+        match step.state {
+            StepState::Changing | StepState::Returning => {
+                rollout.phase.is_active() || rollout.phase.is_back()
+            }
+            StepState::Healthy | StepState::Failed | StepState::Returned => {
+                since.is_some_and(|since| at.saturating_sub(since) <= settles)
+            }
+            StepState::Waiting | StepState::Unchanged => false,
+        }
     }
 
     /// Refuses workloads that take the agent's place.
@@ -291,7 +293,7 @@ impl Fleet {
         }
         Err(Refusal::Conflict(format!(
             "{workload} is the agent itself, which cannot be {what}: `fleetctl upgrade` changes \
-             it, and `fleetctl workload rm {workload}` leaves each board what it has"
+             it, and `fleetctl rm {workload}` leaves each board what it has"
         )))
     }
 }
@@ -312,9 +314,10 @@ fn standing(record: Option<&WorkloadRecord>, name: &Name, node: &NodeRecord) -> 
         told,
         reason,
     };
+    let verdict = record.and_then(|w| last_verdict(w, name));
     let Some(w) = record.filter(|w| w.placed.contains(name)) else {
         let why = record.and_then(|w| w.reasons.get(name));
-        let reason = why.cloned().unwrap_or_default();
+        let reason = verdict.or(why.cloned()).unwrap_or_default();
         return view(UpgradeStanding::LeftOut, None, reason);
     };
     let revision = w.revision_on(name.as_str());
@@ -324,10 +327,15 @@ fn standing(record: Option<&WorkloadRecord>, name: &Name, node: &NodeRecord) -> 
     let has_it = seen.is_some_and(|o| o.spec_hash == hash && o.state.is_well());
     let step = w.rollout.as_ref().and_then(|r| r.steps.get(name));
     let on_trial = w.on_trial.contains_key(name);
+    // What its agent says of itself is believed rather than what it says of its workload.
+    let other = facts.map_or("", |f| f.agent_version.as_str());
+    let other = (told != AS_INSTALLED && !other.is_empty() && other != told).then_some(other);
     let standing = match step.map(|s| s.state) {
         Some(StepState::Failed) => UpgradeStanding::Failed,
         Some(StepState::Returning) => UpgradeStanding::Returning,
-        _ if has_it && !on_trial && revision == w.revision => UpgradeStanding::Current,
+        _ if has_it && !on_trial && revision == w.revision && other.is_none() => {
+            UpgradeStanding::Current
+        }
         _ if revision != w.revision => UpgradeStanding::Waiting,
         _ => UpgradeStanding::Changing,
     };
@@ -339,8 +347,21 @@ fn standing(record: Option<&WorkloadRecord>, name: &Name, node: &NodeRecord) -> 
     let unheard =
         (node.presence != Presence::Online).then(|| format!("{name} is {}", node.presence));
     let reason = match standing {
-        UpgradeStanding::Current => None,
-        _ => failed.or(said).or(unheard),
+        // It is well, and yet has not what somebody wanted it to have.
+        UpgradeStanding::Current => verdict,
+        UpgradeStanding::Changing => {
+            let other = other.map(|other| format!("its agent says that it is {other}"));
+            failed.or(said).or(unheard).or(other)
+        }
+        _ => verdict.or(failed).or(said).or(unheard),
     };
     view(standing, Some(told), reason.unwrap_or_default())
+}
+
+/// Why the last upgrade failed, where it failed on this node.
+fn last_verdict(record: &WorkloadRecord, node: &Name) -> Option<String> {
+    let verdict = record.rollout.as_ref()?.verdict.as_ref()?;
+    let version = record.rollout_summary()?.to_version;
+    let here = verdict.node.as_ref() == Some(node);
+    here.then(|| format!("{version} failed: {}: {}", verdict.check, verdict.reason))
 }

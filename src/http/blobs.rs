@@ -47,10 +47,14 @@ impl From<Progress> for UploadView {
 impl From<BlobError> for ApiError {
     fn from(error: BlobError) -> ApiError {
         let status = match error {
-            BlobError::Busy(_) | BlobError::Offset { .. } => StatusCode::CONFLICT,
+            BlobError::Busy(_) | BlobError::Offset { .. } | BlobError::Total { .. } => {
+                StatusCode::CONFLICT
+            }
             BlobError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             BlobError::Length => StatusCode::BAD_REQUEST,
-            BlobError::TooMany | BlobError::NoRoom { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            BlobError::TooMany | BlobError::TooManyOfOne | BlobError::NoRoom { .. } => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
             BlobError::Mismatch { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             BlobError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -126,7 +130,8 @@ pub(super) async fn progress(
     params(("digest" = String, Path)),
     request_body(content = String, content_type = "application/octet-stream"),
     responses((status = 200, body = UploadView), (status = 201, body = UploadView),
-              (status = 409, body = super::ProblemDocument, description = "Begins elsewhere."),
+              (status = 409, body = super::ProblemDocument,
+               description = "Begins elsewhere, or has another length than the first piece said."),
               (status = 422, body = super::ProblemDocument, description = "The hash is wrong."),
               (status = 507, body = super::ProblemDocument)))]
 pub(super) async fn piece(
@@ -136,12 +141,11 @@ pub(super) async fn piece(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<UploadView>), ApiError> {
-    caller.need(Role::Operator)?;
+    let token = caller.need(Role::Operator)?.token;
     let digest = digest(&text)?;
     let range = content_range(&headers)?;
     let blobs = c.blobs.clone();
-    let ContentRange { from, end, total } = range;
-    let begun = spawn_blocking(move || blobs.upload(digest, from, end, total));
+    let begun = spawn_blocking(move || blobs.upload(&token, digest, range));
     let upload = begun.await.map_err(broken)??;
     let upload = receive(upload, body).await?;
     let ended = spawn_blocking(move || upload.end());
@@ -154,7 +158,9 @@ pub(super) async fn piece(
 }
 
 fn content_range(headers: &HeaderMap) -> Result<ContentRange, ApiError> {
-    let header = headers.get(header::CONTENT_RANGE);
+    let mut all = headers.get_all(header::CONTENT_RANGE).iter();
+    // One of several would be a guess.
+    let header = all.next().filter(|_| all.next().is_none());
     let text = header.and_then(|h| h.to_str().ok()).unwrap_or_default();
     let range = text.parse::<ContentRange>().map_err(|e| {
         let detail = format!("{e}, not `{}`", shown(text));
@@ -204,5 +210,6 @@ async fn receive(mut upload: Upload, body: Body) -> Result<Upload, ApiError> {
 /// [`crate::blobs::Door`].
 pub(super) async fn for_nodes(State(c): State<Arc<Controller>>, request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
-    c.door.serve(method, path, request.headers()).await
+    let known = || ();
+    c.door.serve(method, path, request.headers(), &known).await
 }

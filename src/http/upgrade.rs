@@ -35,6 +35,8 @@ use utoipa::ToSchema;
 /// Requirements, and nodes by name, of one upgrade.
 const MAX_REQUIRES: usize = 64;
 const MAX_NODES: usize = 10_000;
+/// Architectures whose programs are yet to be pushed.
+const MAX_BINARIES: usize = 64;
 /// The longest deadline: a week.
 const MAX_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 /// The shortest deadline: nothing can have started by then.
@@ -60,6 +62,10 @@ pub struct UpgradeRequest {
     /// Only say what would be done.
     #[serde(default)]
     pub dry_run: bool,
+    /// With `dry_run`: programs that are yet to be pushed, by architecture. They are planned with as
+    /// if they were here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub binaries: BTreeMap<String, Binary>,
     /// The plan that a person has agreed to; when the fleet has changed since, nothing is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
@@ -193,12 +199,12 @@ fn read(fleet: &Fleet, request: UpgradeRequest) -> Result<Upgrade, ApiError> {
     if let Some(unknown) = request.nodes.iter().find(|n| !member(n)) {
         return Err(ApiError::not_found("node", unknown.as_str()));
     }
+    let binaries = binaries(fleet, &request)?;
     let requires: Result<Vec<Requirement>, String> = request
         .requires
         .into_iter()
         .map(Requirement::try_from)
         .collect();
-    let binaries = fleet.release(&request.version).map_err(AskError::Refused)?;
     let upgrade = Upgrade {
         version: request.version,
         binaries,
@@ -209,6 +215,26 @@ fn read(fleet: &Fleet, request: UpgradeRequest) -> Result<Upgrade, ApiError> {
     let spec = upgrade.workload().map_err(AskError::Refused)?;
     check_deadline(&spec, &upgrade.update)?;
     Ok(upgrade)
+}
+
+/// The program of a release for each architecture.
+fn binaries(fleet: &Fleet, request: &UpgradeRequest) -> Result<BTreeMap<String, Binary>, ApiError> {
+    let unpushed = &request.binaries;
+    if unpushed.is_empty() {
+        let here = fleet.release(&request.version);
+        return Ok(here.map_err(AskError::Refused)?);
+    }
+    if !request.dry_run {
+        return Err(unfit(
+            "`binaries` are for `dry_run` alone: push them (`PUT /api/v1/artifacts`)",
+        ));
+    }
+    if unpushed.len() > MAX_BINARIES {
+        return Err(unfit(format!("`binaries` has at most {MAX_BINARIES}")));
+    }
+    let mut all = fleet.release(&request.version).unwrap_or_default();
+    all.extend(unpushed.clone());
+    Ok(all)
 }
 
 /// A deadline that nothing could meet.
@@ -360,6 +386,25 @@ mod tests {
         }
         let unknown = serde_json::from_value::<UpgradeSteps>(json!({"canaries": 1}));
         assert!(unknown.is_err());
+    }
+
+    #[test]
+    fn what_is_not_pushed_yet_can_be_planned_with_and_no_more() {
+        let binary = Binary {
+            sha256: crate::model::Digest::of(b"x"),
+            size: 1,
+        };
+        let mut request = UpgradeRequest {
+            version: "9.9.9".into(),
+            binaries: [("aarch64".into(), binary)].into(),
+            dry_run: true,
+            ..UpgradeRequest::default()
+        };
+        let planned = read(&Fleet::new(), request.clone()).unwrap();
+        assert_eq!(planned.binaries, request.binaries);
+        request.dry_run = false;
+        let error = format!("{:?}", read(&Fleet::new(), request).unwrap_err());
+        assert!(error.contains("for `dry_run` alone"), "{error}");
     }
 
     #[test]

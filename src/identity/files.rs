@@ -17,7 +17,7 @@ pub struct FileError {
 }
 
 impl FileError {
-    fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
         move |source| FileError {
             action,
             path: path.to_owned(),

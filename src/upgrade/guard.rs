@@ -4,6 +4,7 @@
 use super::{
     decide::{Ending, How},
     record::OnTrial,
+    strays,
 };
 use crate::{
     runtime::process::Signals,
@@ -17,7 +18,7 @@ use std::{
     collections::VecDeque,
     io::{Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
-    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    process::{self, ChildStderr, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 use tracing::{info, warn};
@@ -34,9 +35,18 @@ const TICK: Duration = Duration::from_millis(500);
 /// Pieces of output that are read before something else is looked at.
 const PIECES: usize = 64;
 
+/// What the guard asks about the child by its process number.
+pub(super) struct Child<'a> {
+    /// What it was told of itself in [`super::marker::VARIABLE`].
+    pub marker: &'a dyn Fn(u32) -> Option<String>,
+    /// Asked when it has ended: the record does not call it current, so that nothing of it is to
+    /// stay.
+    pub given_up: &'a dyn Fn() -> bool,
+}
+
 /// Starts what `command` starts and waits until it has ended; never longer than the trial's limit
-/// and some slack.
-pub(super) fn watch(mut command: Command, trial: &OnTrial) -> Ending {
+/// and some slack. What is left of one that is given up is killed.
+pub(super) fn watch(mut command: Command, trial: &OnTrial, about: &Child<'_>) -> Ending {
     let begun = Instant::now();
     let not_started = |error: std::io::Error| Ending {
         how: How::NotStarted(error.to_string()),
@@ -67,7 +77,13 @@ pub(super) fn watch(mut command: Command, trial: &OnTrial) -> Ending {
     let limit = Duration::from_millis(trial.limit_ms);
     let limit = limit + (limit / 2).clamp(SLACK.0, SLACK.1);
     let mut words = Words::of(child.stderr.take());
-    let (how, after) = attend(&mut child, &signals, &mut words, begun, limit);
+    let clear = |child: Pid| {
+        if (about.given_up)() {
+            let number = child.as_raw_pid().unsigned_abs();
+            strays::kill(child, (about.marker)(number).as_deref());
+        }
+    };
+    let (how, after) = attend(&mut child, &signals, &mut words, begun, limit, &clear);
     words.pump();
     words.line_ends();
     signals.release();
@@ -79,11 +95,12 @@ pub(super) fn watch(mut command: Command, trial: &OnTrial) -> Ending {
 }
 
 fn attend(
-    child: &mut Child,
+    child: &mut process::Child,
     signals: &Signals,
     words: &mut Words,
     begun: Instant,
     limit: Duration,
+    clear: &dyn Fn(Pid),
 ) -> (How, Duration) {
     let watchdog = service::watchdog_interval();
     let tick = watchdog.map_or(TICK, |every| every.min(TICK));
@@ -108,7 +125,13 @@ fn attend(
             let _ = kill_process(pid, signal);
         }
         words.pump();
-        match child.try_wait() {
+        let ended = strays::has_ended(pid);
+        if ended {
+            // Before its status is asked for: then its number, and its group's, are free.
+            clear(pid);
+        }
+        let status = if ended { child.try_wait() } else { Ok(None) };
+        match status {
             Ok(None) => {}
             Ok(Some(status)) => {
                 let how = match (asked, timed_out) {
@@ -124,7 +147,7 @@ fn attend(
         if overdue && !timed_out {
             timed_out = true;
             warn!("kills the version on trial: its time is up");
-            // It alone: workloads are no children of it.
+            // It alone, until it has ended: then what it started goes as well.
             let _ = kill_process(pid, Signal::KILL);
         }
     }
@@ -211,7 +234,90 @@ impl Words {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{marker::VARIABLE, record::Edition},
+        *,
+    };
+    use std::{cell::Cell, fs, path::Path};
+
+    /// A release that starts something in its group, something in a session of its own, and
+    /// something as shims are started; then it ends. Their numbers are in files.
+    const FORKS: &str = "sleep 300 & echo $! > group; \
+        setsid sh -c 'echo $$ > session; exec sleep 300' & \
+        env -i setsid sh -c 'echo $$ > shim; exec sleep 300' & \
+        while [ ! -s session ] || [ ! -s shim ]; do sleep 0.01; done; exit 3";
+
+    fn number(dir: &Path, name: &str) -> Pid {
+        let text = fs::read_to_string(dir.join(name)).unwrap();
+        Pid::from_raw(text.trim().parse().unwrap()).unwrap()
+    }
+
+    fn runs(pid: Pid) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()));
+        stat.is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
+    }
+
+    fn soon(what: impl Fn() -> bool) -> bool {
+        let begun = Instant::now();
+        while !what() {
+            if begun.elapsed() > Duration::from_secs(10) {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        true
+    }
+
+    /// How it ended, and what of it runs then: of its group, of its session, as a shim.
+    fn watched(given_up: bool) -> (How, [Pid; 3], tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        // As the launcher does it, which knows its own number.
+        let launcher = format!("{VARIABLE}=\"trial $$ x\" exec sh -c \"$FORKS\"");
+        command
+            .args(["-c", &launcher])
+            .env("FORKS", FORKS)
+            .current_dir(dir.path());
+        let trial = OnTrial {
+            edition: Edition::default(),
+            limit_ms: 60_000,
+            tries: 1,
+        };
+        let asked = Cell::new(0);
+        let ending = watch(
+            command,
+            &trial,
+            &Child {
+                marker: &|pid| Some(format!("trial {pid} x")),
+                given_up: &|| {
+                    asked.set(asked.get() + 1);
+                    given_up
+                },
+            },
+        );
+        assert_eq!(asked.get(), 1);
+        let pids = ["group", "session", "shim"].map(|name| number(dir.path(), name));
+        (ending.how, pids, dir)
+    }
+
+    #[test]
+    fn what_a_bad_release_forked_ends_with_it_and_shims_do_not() {
+        let (how, [group, session, shim], _dir) = watched(true);
+        assert_eq!(how, How::Exit(3));
+        assert!(soon(|| !runs(group)), "what was in its group");
+        assert!(soon(|| !runs(session)), "what left its group");
+        assert!(runs(shim), "shims of workloads stay");
+        let _ = kill_process(shim, Signal::KILL);
+    }
+
+    #[test]
+    fn what_a_release_that_is_current_now_has_started_stays() {
+        let (_, pids, _dir) = watched(false);
+        for pid in pids {
+            assert!(runs(pid));
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
 
     #[test]
     fn the_last_lines_are_kept_and_bounded() {

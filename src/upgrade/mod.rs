@@ -35,7 +35,7 @@
 //! - A program is taken by its SHA-256, again at each start: one that was damaged on the card is not
 //!   run, the installed one is.
 //! - The child dies with its guard (the kernel sees to it), and workloads with neither: they are
-//!   children of their own shims.
+//!   children of their own shims. What else it has started ends when it is given up.
 //! - Only the guard speaks to the service manager: it is ready, and feeds its watchdog, while it
 //!   waits.
 //!
@@ -47,6 +47,7 @@
 //! | [`marker`] | what a process is told of itself by the one that it was before |
 //! | [`start`] | does what was decided: becomes another program, or its guard |
 //! | [`guard`] | starts the child and waits |
+//! | [`strays`] | ends what a child that is given up has left running |
 //!
 //! When to upgrade, to what, and whether the new one is healthy is decided as for every other
 //! workload, by [`crate::supervisor`] with a guarded change; `agent/upgrade.rs` is its runtime.
@@ -57,6 +58,7 @@ mod marker;
 pub mod place;
 pub mod record;
 mod start;
+mod strays;
 #[cfg(test)]
 mod walk;
 

@@ -5,15 +5,19 @@ use crate::{
     identity::{self, FileError},
     model::{Digest, Hasher},
 };
+use rustix::io::Errno;
 use std::{
     collections::BTreeSet,
-    fs::File,
+    ffi::OsString,
+    fs::{self, File},
     io::{self, Read},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+/// Longest record that is read, bytes; one has a few hundred.
+const RECORD_MAX: u64 = 1 << 20;
 /// How long another agent, which is on its way out, may hold the data directory.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
@@ -53,39 +57,50 @@ impl Place {
         self.dir.join("record.json")
     }
 
-    /// What is recorded; `None`: nothing. What cannot be understood is put aside: a board must come
-    /// up, and then runs what is installed.
+    /// What is recorded; `None`: nothing. What cannot be understood, or is no file that can be read,
+    /// is put aside: a board must come up, and then runs what is installed.
     ///
     /// # Errors
-    /// The file is there and cannot be read.
+    /// The file is there and cannot be read now, for want of memory or descriptors.
     pub fn record(&self) -> Result<Option<Record>, FileError> {
         let path = self.record_path();
-        let Some(text) = identity::read_optional(&path)? else {
-            return Ok(None);
+        let error = match read_record(&path) {
+            Ok(record) => return Ok(Some(record)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => error,
         };
-        match serde_json::from_str(&text) {
-            Ok(record) => Ok(Some(record)),
-            Err(error) => {
-                tracing::error!(path = %path.display(), %error, "file is damaged, put aside");
-                let _ = std::fs::rename(&path, path.with_extension("json.damaged"));
-                Ok(None)
-            }
+        if may_pass(&error) {
+            return Err(FileError::at("read", &path)(error));
         }
+        // Where the directory is none nothing can be kept either.
+        let aside = match error.kind() {
+            io::ErrorKind::NotADirectory => &self.dir,
+            _ => &path,
+        };
+        tracing::error!(path = %aside.display(), %error, "cannot be read, put aside");
+        put_aside(aside);
+        Ok(None)
     }
 
-    /// Keeps it, durably.
+    /// Keeps it, durably, and removes the files of programs that neither it nor `also` speaks of.
     ///
     /// # Errors
     /// Names the file.
-    pub fn store(&self, record: &Record) -> Result<(), FileError> {
+    pub fn store(
+        &self,
+        record: &Record,
+        also: impl IntoIterator<Item = Digest>,
+    ) -> Result<(), FileError> {
         let text = serde_json::to_vec_pretty(record).unwrap_or_default();
-        identity::write_private(&self.record_path(), &text)
+        identity::write_private(&self.record_path(), &text)?;
+        self.prune(record, also);
+        Ok(())
     }
 
     /// Removes the files of programs that neither the record nor `also` speaks of.
-    pub fn prune(&self, record: &Record, also: Option<Digest>) {
+    pub fn prune(&self, record: &Record, also: impl IntoIterator<Item = Digest>) {
         let used: BTreeSet<String> = record.in_use().chain(also).map(|d| d.hex()).collect();
-        let Ok(entries) = std::fs::read_dir(self.programs()) else {
+        let Ok(entries) = fs::read_dir(self.programs()) else {
             return;
         };
         for entry in entries.flatten() {
@@ -94,7 +109,7 @@ impl Place {
             let hex = name.to_string_lossy();
             let hex = hex.split('.').next().unwrap_or_default();
             if !used.contains(hex) {
-                let _ = std::fs::remove_file(entry.path());
+                let _ = fs::remove_file(entry.path());
             }
         }
     }
@@ -116,6 +131,40 @@ impl Place {
         while rustix::fs::flock(&lock, how).is_err() && begun.elapsed() < LOCK_LIMIT {
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+fn read_record(path: &Path) -> io::Result<Record> {
+    // A pipe in its place is not waited for.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut text = Vec::new();
+    file.take(RECORD_MAX).read_to_end(&mut text)?;
+    serde_json::from_slice(&text).map_err(io::Error::other)
+}
+
+/// It is not the file's fault: the next look may succeed.
+fn may_pass(error: &io::Error) -> bool {
+    let passing = [Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::INTR];
+    let number = error.raw_os_error();
+    passing.iter().any(|e| Some(e.raw_os_error()) == number)
+}
+
+/// Renames it to `….damaged`, in place of an older one, be they files or directories.
+fn put_aside(path: &Path) {
+    let mut name = OsString::from(path);
+    name.push(".damaged");
+    let aside = PathBuf::from(name);
+    let _ = match fs::symlink_metadata(&aside) {
+        Ok(old) if old.is_dir() => fs::remove_dir_all(&aside),
+        Ok(_) => fs::remove_file(&aside),
+        Err(_) => Ok(()),
+    };
+    if let Err(error) = fs::rename(path, &aside) {
+        tracing::error!(path = %path.display(), %error, "cannot be put aside");
     }
 }
 
@@ -171,11 +220,85 @@ mod tests {
         let place = Place::new(dir.path());
         assert_eq!(place.record().unwrap(), None);
         let record = Record::default().noted("hash", "1");
-        place.store(&record).unwrap();
+        place.store(&record, None).unwrap();
         assert_eq!(place.record().unwrap(), Some(record));
         std::fs::write(dir.path().join("upgrade/record.json"), "{\"cur").unwrap();
         assert_eq!(place.record().unwrap(), None);
         assert!(dir.path().join("upgrade/record.json.damaged").exists());
+    }
+
+    #[test]
+    fn whatever_lies_where_the_record_belongs_is_put_aside_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path());
+        let path = dir.path().join("upgrade/record.json");
+        let aside = dir.path().join("upgrade/record.json.damaged");
+        let record = Record::default().noted("hash", "1");
+        for kind in [
+            "directory",
+            "text",
+            "pipe",
+            "bytes",
+            "directory",
+            "directory",
+        ] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let _ = fs::remove_file(&path);
+            match kind {
+                "directory" => {
+                    fs::create_dir(&path).unwrap();
+                    fs::write(path.join("inside"), kind).unwrap();
+                }
+                "pipe" => rustix::fs::mknodat(
+                    rustix::fs::CWD,
+                    &path,
+                    rustix::fs::FileType::Fifo,
+                    rustix::fs::Mode::from_raw_mode(0o600),
+                    0,
+                )
+                .unwrap(),
+                "bytes" => fs::write(&path, [0xff, 0xfe, 0]).unwrap(),
+                _ => fs::write(&path, kind).unwrap(),
+            }
+            assert_eq!(place.record().unwrap(), None, "{kind}");
+            assert!(aside.exists() && !path.exists(), "{kind}");
+            place.store(&record, None).unwrap();
+            assert_eq!(place.record().unwrap().as_ref(), Some(&record), "{kind}");
+        }
+        fs::remove_dir_all(dir.path().join("upgrade")).unwrap();
+        fs::write(dir.path().join("upgrade"), "no directory").unwrap();
+        assert_eq!(place.record().unwrap(), None);
+        place.store(&record, None).unwrap();
+        assert_eq!(place.record().unwrap(), Some(record));
+    }
+
+    #[test]
+    fn a_release_that_failed_does_not_stay_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path());
+        fs::create_dir_all(place.programs()).unwrap();
+        let digests = [&b"before"[..], b"now", b"next", b"fetched"].map(Digest::of);
+        for digest in &digests {
+            fs::write(place.program(digest), "x").unwrap();
+        }
+        let [before, now, next, fetched] = digests;
+        let edition = |digest| Edition {
+            program: Program::Stored(digest),
+            ..Edition::default()
+        };
+        let mut record = Record {
+            current: edition(now),
+            previous: Some(before),
+            ..Record::default()
+        };
+        record = record.to_try(edition(next), 1, Digest::of(b"installed"));
+        let there = || digests.map(|d| place.program(&d).exists());
+        place.store(&record, [fetched]).unwrap();
+        assert_eq!(there(), [true, true, true, true], "each is of use");
+        place
+            .store(&record.failed("no".into(), Vec::new()), None)
+            .unwrap();
+        assert_eq!(there(), [true, true, false, false]);
     }
 
     #[test]

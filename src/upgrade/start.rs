@@ -3,7 +3,7 @@
 
 use super::{
     decide::{self, Begin, Ending, World},
-    guard,
+    guard::{self, Child},
     marker::{Marker, Role, VARIABLE},
     place::{self, Place},
     record::{OnTrial, Program, Record},
@@ -185,7 +185,8 @@ impl World for This {
     }
 
     fn store(&mut self, record: &Record) -> bool {
-        let stored = self.standing.place.store(record);
+        let own = self.standing.program.digest();
+        let stored = self.standing.place.store(record, own);
         if let Err(error) = &stored {
             let error = crate::support::chain(error);
             error!(error, "the record of upgrades cannot be kept");
@@ -206,9 +207,20 @@ impl World for This {
 
     fn guard(&mut self, trial: &OnTrial) -> Ending {
         let standing = &self.standing;
-        let launcher = standing.marker(Role::Launch(std::process::id()), trial.edition.program, 0);
+        let program = trial.edition.program;
+        let launcher = standing.marker(Role::Launch(std::process::id()), program, 0);
         let command = standing.command(&own_path(), &launcher);
-        guard::watch(command, trial)
+        let on_trial = standing.marker(Role::OnTrial, program, 0);
+        let record = || standing.place.record().ok().flatten().unwrap_or_default();
+        let child = Child {
+            marker: &|pid| on_trial.encode(pid),
+            given_up: &|| record().current != trial.edition,
+        };
+        let ending = guard::watch(command, trial, &child);
+        // The child may have written down by itself that it does not work; its own file stayed
+        // then, since it ran from it.
+        standing.place.prune(&record(), standing.program.digest());
+        ending
     }
 
     fn say(&mut self, sentence: String) {

@@ -20,7 +20,7 @@ use std::{
 };
 
 /// Bytes that are no text and nowhere the same.
-fn blob(length: usize) -> Vec<u8> {
+pub(super) fn blob(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -30,7 +30,7 @@ fn blob(length: usize) -> Vec<u8> {
 }
 
 /// Says this, then this, and reads what comes.
-fn say(address: &str, head: &str, body: &[u8]) -> Answer {
+pub(super) fn say(address: &str, head: &str, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("a connection");
     let limit = Some(Duration::from_secs(60));
     stream.set_read_timeout(limit).expect("a limit");
@@ -41,11 +41,11 @@ fn say(address: &str, head: &str, body: &[u8]) -> Answer {
     parse(&all).unwrap_or_else(|| panic!("no HTTP: {}", String::from_utf8_lossy(&all)))
 }
 
-fn api(fleet: &Fleet) -> String {
+pub(super) fn api(fleet: &Fleet) -> String {
     fleet.origin().replace("http://", "")
 }
 
-fn put_head(
+pub(super) fn put_head(
     fleet: &Fleet,
     token: &str,
     digest: Digest,
@@ -68,7 +68,7 @@ fn put(fleet: &Fleet, digest: Digest, all: &[u8], from: usize, end: usize) -> An
     say(&api(fleet), &head, &all[from..end])
 }
 
-fn upload(fleet: &Fleet, bytes: &[u8]) -> Digest {
+pub(super) fn upload(fleet: &Fleet, bytes: &[u8]) -> Digest {
     let digest = Digest::of(bytes);
     for from in (0..bytes.len()).step_by(8 << 20) {
         let end = bytes.len().min(from + (8 << 20));
@@ -78,14 +78,14 @@ fn upload(fleet: &Fleet, bytes: &[u8]) -> Digest {
     digest
 }
 
-fn received(fleet: &Fleet, digest: Digest) -> u64 {
+pub(super) fn received(fleet: &Fleet, digest: Digest) -> u64 {
     let path = format!("/api/v1/blobs/{digest}/upload");
     let view = fleet.ask("GET", &path, None).json();
     view["received"].as_u64().expect("a number")
 }
 
 /// A node's request at the broker's port.
-fn fetch(address: &str, what: &str, user: &str, password: &str, more: &str) -> Answer {
+pub(super) fn fetch(address: &str, what: &str, user: &str, password: &str, more: &str) -> Answer {
     let basic = STANDARD.encode(format!("{user}:{password}"));
     let head = format!(
         "GET {what} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic {basic}\r\n\
@@ -94,7 +94,7 @@ fn fetch(address: &str, what: &str, user: &str, password: &str, more: &str) -> A
     say(address, &head, &[])
 }
 
-fn statement(agent: &Agent, count: u64) -> String {
+pub(super) fn statement(agent: &Agent, count: u64) -> String {
     let stolen = Stolen::from(agent.data());
     let start = 1_000_000;
     credential::fetch_statement(&stolen.credential, Seq { start, count }, &stolen.key)

@@ -125,6 +125,18 @@ fn failed(ran: &Ran, board: &str, words: &[&str]) {
 #[test]
 fn boards_join_once_and_a_second_run_changes_nothing() {
     let boards = Boards::new();
+    // Directories that a board has are its owner's, with modes of the owner's own.
+    let modes = [
+        ("usr/local/bin", 0o2775),
+        ("etc/systemd/system", 0o1755),
+        ("etc/fleetctl", 0o750),
+    ];
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let disk = boards.disk("sys-1");
+    for (path, mode) in modes {
+        fs::create_dir_all(disk.join(path)).unwrap();
+        fs::set_permissions(disk.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
     boards.start_all(&[
         ("sys-1", 11, &["systemd"]),
         ("sys-2", 12, &["systemd"]),
@@ -134,7 +146,7 @@ fn boards_join_once_and_a_second_run_changes_nothing() {
     let tables = format!(
         "[board.sys-1]\nhost = '{}'\nlabels = {{ zone = 'hall' }}\nworkloads = ['web']\n\
          env = {{ SECRET = 'a b\"c$d' }}\n\
-         [board.sys-2]\nhost = '{}'\nssh_user = 'pi'\ninstall_dir = '/opt/fleet'\n\
+         [board.sys-2]\nhost = '{}'\nssh_user = 'pi'\ninstall_dir = '/opt/fleet/bin'\n\
          [board.rc-1]\nhost = '{}'\n",
         site.boards.address(11),
         site.boards.address(12),
@@ -172,9 +184,17 @@ fn boards_join_once_and_a_second_run_changes_nothing() {
     assert!(
         site.boards
             .disk("sys-2")
-            .join("opt/fleet/fleetctl")
+            .join("opt/fleet/bin/fleetctl")
             .exists()
     );
+    for (path, before) in modes {
+        assert_eq!(mode(&disk.join(path)), before, "{path} is as it was");
+    }
+    // And those that it made are for all to look into.
+    for path in ["opt/fleet", "opt/fleet/bin", "etc/fleetctl"] {
+        let path = site.boards.disk("sys-2").join(path);
+        assert_eq!(mode(&path), 0o755, "{}", path.display());
+    }
     let env = site.boards.disk("sys-1").join("etc/fleetctl/agent.env");
     assert_eq!(
         fs::metadata(env).unwrap().permissions().mode() & 0o777,

@@ -373,3 +373,41 @@ fn an_image_of_the_local_engine_is_pushed_and_prune_takes_away_what_nothing_name
     fleet.cli(node).done();
     assert_eq!(own.names(&own.name), [""; 0]);
 }
+
+#[test]
+fn nodes_without_an_engine_are_left_out_and_unknown_ones_are_said_before_anything_is_sent() {
+    let fleet = Fleet::start();
+    let own = Own::new(&fleet, "docker");
+    let archive = own.archive("some").display().to_string();
+    let nobody = ["image", "push", &archive, "--to", "nobody"];
+    fleet.cli(nobody).failed(1, &["no node `nobody`"]);
+    fleet
+        .cli(["image", "push", &archive, "-l", "zone=nowhere"])
+        .failed(1, &["nothing was sent"]);
+    // Not even read: a file that is not there is not what is said.
+    let absent = ["image", "push", "/no/such.tar", "--to", "nobody"];
+    fleet.cli(absent).failed(1, &["no node `nobody`"]);
+    let kept = fleet.ask("GET", "/api/v1/images", None).json();
+    assert_eq!(kept, json!([]), "nothing was sent");
+
+    let bare = fleet.agent("bare").start();
+    let ran = fleet.cli(["image", "push", &archive, "--all"]);
+    ran.failed(1, &["left out, without container engine", &bare.name]);
+    let with = board(&fleet, "docker");
+    let ran = fleet.cli(["image", "push", &archive, "--all"]).done();
+    assert!(
+        ran.err.contains("left out, without container engine") && ran.err.contains(&bare.name),
+        "{ran:?}"
+    );
+    assert!(
+        ran.out.contains(&with.name) && !ran.out.contains(&bare.name),
+        "{ran:?}"
+    );
+    // Who is named is asked.
+    fleet
+        .cli(["image", "push", &archive, "--to", &bare.name])
+        .failed(1, &["1 of 1 nodes failed"]);
+    // Too young to go by itself.
+    let ran = fleet.cli(["image", "prune", "-y"]).done();
+    assert!(ran.err.contains("within 1d (--older-than)"), "{ran:?}");
+}

@@ -8,6 +8,7 @@ mod adopt;
 mod alerts;
 mod api;
 mod audit;
+mod blob_attacks;
 mod blobs;
 mod brokers;
 mod check;

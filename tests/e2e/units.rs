@@ -186,6 +186,15 @@ fn a_board_with_systemd_joins_from_its_card_and_keeps_its_workloads() {
         "etc/systemd/system/fleetctl-agent.service.d/quick.conf",
         "[Service]\nWatchdogSec=3s\nTimeoutAbortSec=2s\nEnvironment=FLEETCTL_RECONNECT_MAX=1s\n",
     );
+    // The files of the machine, which the units name nowhere.
+    board.write(
+        "etc/fleetctl/agent.toml",
+        "[agent]\nlabels = { from = \"its-file\" }\n",
+    );
+    board.write(
+        "etc/fleetctl/controller.toml",
+        "[controller]\nmqtt_listen = [\"tls://0.0.0.0:8884\", \"tcp://127.0.0.1:1883\"]\n",
+    );
     board.write("boot/fleetctl-boot/name.txt", "pi-1\r\n");
     board.boot("systemd");
 
@@ -207,6 +216,10 @@ fn a_board_with_systemd_joins_from_its_card_and_keeps_its_workloads() {
     );
     board.sh("systemctl enable --now fleetctl-agent 2>&1");
     wait_until("the node is online", || board.online());
+    let (_, said) = board.ctl("node ls -l from=its-file -o json");
+    assert!(said.contains("pi-1"), "the labels of its file: {said}");
+    let listening = board.sh("ss -ltn");
+    assert!(listening.contains(":8884"), "{listening}");
     wait_until("the card is clean", || {
         board.sh("ls /boot/fleetctl-boot").is_empty()
     });
@@ -271,24 +284,36 @@ fn a_board_with_systemd_joins_from_its_card_and_keeps_its_workloads() {
 #[test]
 fn a_board_with_openrc_starts_its_agent_and_again_when_it_is_killed() {
     let board = Board::new();
-    let script = fs::read_to_string(root().join("packaging/fleetctl.openrc")).expect("the script");
-    for role in ["agent", "controller"] {
-        let inside = format!("etc/init.d/fleetctl-{role}");
-        board.write(&inside, &script);
-        run(Command::new("chmod").arg("755").arg(board.path(&inside)));
-    }
-    board.write(
-        "etc/conf.d/fleetctl-agent",
-        "fleetctl_args=\"--name pi-1\"\nfleetctl_log=/var/log/agent.log\n",
-    );
+    let packaged = |name: &str| {
+        let path = root().join("packaging").join(name);
+        fs::read_to_string(path).expect("what is packaged")
+    };
+    let script = packaged("fleetctl.openrc");
+    board.write("etc/init.d/fleetctl-controller", &script);
+    // As they lie in a tarball.
+    board.write("root/openrc/fleetctl.openrc", &script);
+    let settings = "fleetctl_args=\"--name pi-1\"\nfleetctl_log=/var/log/agent.log\n";
+    let settings = packaged("fleetctl.confd") + settings;
+    board.write("root/openrc/fleetctl.confd", &settings);
     board.boot("openrc");
+    board.sh("chmod 755 /etc/init.d/fleetctl-controller");
     board.sh("rc-service fleetctl-controller start");
+    // What INSTALL says about such a board, up to the start.
+    let said = packaged("INSTALL");
+    let said = said.split_once("OpenRC").expect("a part about it").1;
+    let lines = said.lines().filter_map(|line| line.strip_prefix("    "));
+    let lines: Vec<&str> = lines.take(3).collect();
+    assert!(lines[2].starts_with("rc-update add"), "{lines:?}");
+    let install = lines.join("\n");
+    let (install, start) = install.rsplit_once(" && ").expect("its last word");
+    assert_eq!(start, "rc-service fleetctl-agent start");
+    board.sh(&format!("cd /root\n{install}"));
     let token = wait_for("the controller answers", || {
         let (fine, token) = board.ctl("token create --kind join");
         fine.then_some(token)
     });
     board.write("boot/fleetctl-boot/join", &token);
-    board.sh("rc-service fleetctl-agent start");
+    board.sh(start);
     wait_until("the node is online", || board.online());
     board.write(
         "root/w.toml",

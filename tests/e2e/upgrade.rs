@@ -4,11 +4,14 @@ use super::harness::{
     Agent, Bad, Fleet, Releases, Setup,
     manifests::sleeping,
     native::{self, Native},
+    wait_until,
 };
 use fleetctl::support::release;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
+    fs,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -28,6 +31,13 @@ fn wait_long<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited {LONG:?} in vain: {what}");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Some process is a program of this directory, be its file removed or not.
+fn runs_from(programs: &Path) -> bool {
+    let entries = fs::read_dir("/proc").expect("the processes");
+    let mut programs_of = entries.filter_map(|e| fs::read_link(e.ok()?.path().join("exe")).ok());
+    programs_of.any(|program| program.starts_with(programs))
 }
 
 /// Many boards with a workload, and what they are upgraded by.
@@ -162,6 +172,19 @@ impl Boards {
         assert_eq!(touched, self.agents.len() - 1, "one canary, and no other");
         self.wait_versions(release::version());
         self.assert_undisturbed();
+        for agent in &self.agents {
+            self.assert_cleared(agent, version);
+        }
+    }
+
+    /// Nothing runs of a release that was given up, and its file is gone.
+    #[track_caller]
+    fn assert_cleared(&self, agent: &Agent, version: &str) {
+        let programs = agent.data.join("upgrade/bin");
+        wait_until(&format!("nothing of {version} is left"), || {
+            let files = fs::read_dir(&programs).map_or(0, Iterator::count);
+            files == 0 && !runs_from(&programs)
+        });
     }
 
     /// Says that a program for another processor is one for this.

@@ -24,13 +24,7 @@ for unit in "$tree"/systemd/*; do
     [[ -f $unit ]] || continue
     case $name in
         *.service)
-            role=${name#fleetctl-} role=${role%.service}
             sed 's|/usr/local/bin/fleetctl|/usr/bin/fleetctl|g' "$unit" >"$root/usr/lib/systemd/system/$name"
-            # What is written into the files of /etc is meant; /etc/default may still name another.
-            if [[ -e $tree/config/$role.toml ]] && ! grep -q "^[^#]*/etc/fleetctl/$role.toml" "$unit"; then
-                sed -i "s|^ExecStart=|Environment=FLEETCTL_CONFIG=/etc/fleetctl/$role.toml\n&|" \
-                    "$root/usr/lib/systemd/system/$name"
-            fi
             ;;
         *.sysusers | sysusers.conf) install -Dm 644 "$unit" "$root/usr/lib/sysusers.d/fleetctl.conf" ;;
         *) install -m 644 "$unit" "$root/usr/lib/systemd/system/$name" ;;

@@ -14,21 +14,25 @@
 //! A power cut anywhere: until `first-boot.json` has the files' digest they are simply read again;
 //! joining a second time with the same key is no error. From then on they are only removed. That
 //! digest is also why files on a read-only partition are not taken in twice.
+//!
+//! Only plain files are read ([`card`]), and what they hold is shown nowhere: `error.txt` and the log
+//! name the file and the line.
 
+mod card;
 mod text;
 
 use super::store::Store;
 use crate::{
     config::{AgentConfig, JoinSource},
     identity::{self, JoinToken},
-    model::Name,
+    model::{Name, shown},
     support::chain,
 };
+use card::{Card, Shredded};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read, Write},
+    io,
     path::{Path, PathBuf},
     sync::Mutex,
     time::{Duration, Instant},
@@ -37,8 +41,8 @@ use text::Kind;
 use tracing::{error, info, warn};
 
 const ERROR_FILE: &str = "error.txt";
-/// Files of the directory that are looked at.
-const MAX_FILES: usize = 64;
+/// What that is called until it is whole.
+const ERROR_BESIDE: &str = "error.new";
 /// So long joining may take before a person is told that it waits.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -61,7 +65,8 @@ struct Notes {
     labels: Option<BTreeMap<String, String>>,
     /// Of everything that was read.
     digest: String,
-    files: Vec<PathBuf>,
+    /// Their names.
+    files: Vec<String>,
 }
 
 /// A first boot that may be under way.
@@ -70,7 +75,7 @@ pub(super) struct FirstBoot {
     /// Where errors are written; `None`: there is no such directory.
     dir: Option<PathBuf>,
     /// To be recorded and removed once the board has joined.
-    pending: Option<(Record, Vec<PathBuf>)>,
+    pending: Option<(Record, Vec<String>)>,
     began: Instant,
     said: Mutex<String>,
 }
@@ -95,7 +100,7 @@ impl FirstBoot {
             return boot;
         }
         let places = config.boot_dir.places();
-        let Some(dir) = places.into_iter().find(|dir| dir.is_dir()) else {
+        let Some(dir) = places.into_iter().find(|dir| is_there(dir)) else {
             return boot;
         };
         boot.dir = Some(dir.clone());
@@ -169,20 +174,29 @@ impl FirstBoot {
             }
             self.remove(&files);
             info!("first boot: done");
-            let _ = fs::remove_file(dir.join(ERROR_FILE));
+            let _ = Card::open(&dir).and_then(|card| card.remove(ERROR_FILE));
         }
     }
 
     /// Removes files whose content was taken in.
-    fn remove(&self, files: &[PathBuf]) {
-        for path in files {
-            if let Err(error) = shred(path) {
-                warn!(
-                    path = %path.display(),
+    fn remove(&self, files: &[String]) {
+        let Some(dir) = &self.dir else {
+            return;
+        };
+        for name in files {
+            match Card::open(dir).and_then(|card| card.shred(name)) {
+                Ok(Shredded::Gone) => {}
+                Ok(Shredded::Elsewhere) => warn!(
+                    path = %dir.join(name).display(),
+                    "first boot: the file was removed here and not overwritten: the same file has \
+                     another name elsewhere"
+                ),
+                Err(error) => warn!(
+                    path = %dir.join(name).display(),
                     %error,
                     "first boot: the file cannot be removed; it is not taken in again, and whoever \
                      has the card can read it"
-                );
+                ),
             }
         }
     }
@@ -237,34 +251,35 @@ impl FirstBoot {
             "{why}\r\n\r\nThis file was written by fleetctl on the board. Put it right, put the \
              card back, and start the board again.\r\n"
         );
-        let path = dir.join(ERROR_FILE);
-        if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
-            return;
-        }
-        let new = dir.join("error.new");
-        let written = File::create(&new)
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&new, &path));
+        let written = Card::open(dir).and_then(|card| {
+            let there = card.read(ERROR_FILE);
+            if there.is_ok_and(|there| there == text.as_bytes()) {
+                return Ok(());
+            }
+            card.write(ERROR_FILE, ERROR_BESIDE, &text)
+        });
         if let Err(error) = written {
+            let path = dir.join(ERROR_FILE);
             warn!(path = %path.display(), %error, "first boot: the error cannot be written there");
         }
     }
 }
 
-/// Overwrites and removes.
-fn shred(path: &Path) -> io::Result<()> {
-    let mut file = File::options().write(true).open(path)?;
-    let length = file.metadata()?.len().min(text::MAX_FILE);
-    file.write_all(&vec![b' '; usize::try_from(length).unwrap_or(0)])?;
-    file.sync_all()?;
-    fs::remove_file(path)?;
-    match path.parent() {
-        Some(dir) => File::open(dir)?.sync_all(),
-        None => Ok(()),
+/// There is such a directory. One that is a link is said to be one, and left alone.
+fn is_there(dir: &Path) -> bool {
+    let Err(error) = Card::open(dir) else {
+        return true;
+    };
+    if dir.is_symlink() {
+        warn!(
+            dir = %dir.display(),
+            "first boot: this is a link and not followed; make it a directory"
+        );
+        return false;
     }
+    // One that is there and cannot be read is said to be so.
+    let absent = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    !absent.contains(&error.kind())
 }
 
 /// Reads the directory; `Err`: all that is wrong, for a person.
@@ -272,15 +287,15 @@ fn read(dir: &Path, own: &str) -> Result<Notes, String> {
     let unreadable = |error: io::Error| format!("This directory cannot be read: {error}.");
     let mut found: BTreeMap<Kind, Vec<String>> = BTreeMap::new();
     let mut troubles = Vec::new();
-    for entry in fs::read_dir(dir).map_err(unreadable)?.take(MAX_FILES) {
-        let name = entry.map_err(unreadable)?.file_name();
-        let name = name.to_string_lossy().into_owned();
+    let card = Card::open(dir).map_err(unreadable)?;
+    for name in card.names().map_err(unreadable)? {
         found.entry(text::kind(&name)).or_default().push(name);
     }
     for unknown in found.get(&Kind::Unknown).into_iter().flatten() {
-        if unknown != "error.new" {
+        if unknown != ERROR_BESIDE {
             troubles.push(format!(
-                "`{unknown}` means nothing here: the files are called join, name and labels."
+                "`{}` means nothing here: the files are called join, name and labels.",
+                shown(unknown)
             ));
         }
     }
@@ -298,8 +313,7 @@ fn read(dir: &Path, own: &str) -> Result<Notes, String> {
                 continue;
             }
         };
-        let path = dir.join(name);
-        let bytes = match read_file(&path) {
+        let bytes = match card.read(name) {
             Ok(bytes) => bytes,
             Err(error) => {
                 troubles.push(format!("`{name}` cannot be read: {error}."));
@@ -317,7 +331,7 @@ fn read(dir: &Path, own: &str) -> Result<Notes, String> {
         if let Err(why) = read {
             troubles.push(format!("In `{name}`: {why}."));
         }
-        notes.files.push(path);
+        notes.files.push(name.clone());
     }
     if !troubles.is_empty() {
         return Err(troubles.join("\r\n"));
@@ -326,21 +340,10 @@ fn read(dir: &Path, own: &str) -> Result<Notes, String> {
     Ok(notes)
 }
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(text::MAX_FILE + 1)
-        .read_to_end(&mut bytes)?;
-    match u64::try_from(bytes.len()).is_ok_and(|length| length > text::MAX_FILE) {
-        true => Err(io::Error::other("it is too long for a text of this kind")),
-        false => Ok(bytes),
-    }
-}
-
 /// Six digits that no other board has: of its serial number, else of the system's id.
 fn own_digits() -> String {
-    let serial = fs::read_to_string("/proc/device-tree/serial-number");
-    let id = serial.or_else(|_| fs::read_to_string("/etc/machine-id"));
+    let serial = std::fs::read_to_string("/proc/device-tree/serial-number");
+    let id = serial.or_else(|_| std::fs::read_to_string("/etc/machine-id"));
     let mut hex = identity::sha256_hex(id.unwrap_or_default().trim().as_bytes());
     hex.truncate(6);
     hex

@@ -4,6 +4,7 @@ use crate::{
     config::{AgentOverrides, BootDir, Surroundings},
     identity::{SigningKey, join_secret},
 };
+use std::fs;
 
 struct Board {
     place: tempfile::TempDir,
@@ -132,7 +133,8 @@ fn a_power_cut_at_any_step_ends_in_a_board_that_has_taken_everything_in_once() {
             board.store.keep_first_boot(&record).unwrap();
         }
         if cut >= 3 {
-            shred(&paths[0]).unwrap();
+            let card = Card::open(&board.boot()).unwrap();
+            card.shred(&paths[0]).unwrap();
         }
         // The power is back.
         boot.pending = None;
@@ -172,7 +174,7 @@ fn everything_that_is_wrong_is_written_beside_the_files() {
     let error = board.error();
     for words in [
         "damaged",
-        "`my board`",
+        "line 1 of the file `name`",
         "`lables.txt`",
         "start the board again",
     ] {
@@ -203,4 +205,102 @@ fn a_board_of_another_fleet_stays_there_and_says_so() {
     assert!(board.error().contains("another fleet"), "{}", board.error());
     boot.joined(&board.store);
     assert_eq!(board.files(), ["error.txt", "join"], "nothing was taken in");
+}
+
+#[test]
+fn links_are_not_followed_and_what_they_point_to_is_neither_shown_nor_changed() {
+    for name in ["join", "name", "labels"] {
+        let board = Board::new(&[]);
+        let secret = board.place.path().join("secret");
+        fs::write(&secret, "kiosk-secret\n").unwrap();
+        std::os::unix::fs::symlink(&secret, board.boot().join(name)).unwrap();
+        let (config, mut boot) = board.start();
+        assert_eq!(config.name.as_str(), "raspberrypi");
+        let error = board.error();
+        assert!(error.contains(&format!("`{name}`")), "{error}");
+        assert!(error.contains("no plain file"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+        board.join(1);
+        boot.joined(&board.store);
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "kiosk-secret\n");
+    }
+}
+
+#[test]
+fn a_file_that_became_a_link_meanwhile_is_not_overwritten() {
+    let board = Board::new(&[("join", &token(1)), ("name", "kiosk-1")]);
+    let other = board.place.path().join("other");
+    fs::write(&other, "of somebody else").unwrap();
+    let (_, mut boot) = board.start();
+    fs::remove_file(board.boot().join("name")).unwrap();
+    std::os::unix::fs::symlink(&other, board.boot().join("name")).unwrap();
+    board.join(1);
+    boot.joined(&board.store);
+    assert_eq!(fs::read_to_string(&other).unwrap(), "of somebody else");
+}
+
+#[test]
+fn a_file_with_another_name_elsewhere_is_removed_and_not_overwritten() {
+    let board = Board::new(&[("join", &token(1)), ("name", "kiosk-1")]);
+    let other = board.place.path().join("hostname");
+    fs::hard_link(board.boot().join("name"), &other).unwrap();
+    let (_, mut boot) = board.start();
+    board.join(1);
+    boot.joined(&board.store);
+    assert_eq!(board.files(), Vec::<String>::new());
+    assert_eq!(fs::read_to_string(&other).unwrap(), "kiosk-1");
+}
+
+#[test]
+fn an_error_is_not_written_through_a_link() {
+    for link in ["error.new", "error.txt"] {
+        let board = Board::new(&[("labels", "no label")]);
+        let other = board.place.path().join("other");
+        fs::write(&other, "of somebody else").unwrap();
+        std::os::unix::fs::symlink(&other, board.boot().join(link)).unwrap();
+        board.start();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "of somebody else");
+        assert!(board.error().contains("line 1"), "{}", board.error());
+        let written = fs::symlink_metadata(board.boot().join(ERROR_FILE)).unwrap();
+        assert!(written.is_file(), "{link}");
+    }
+}
+
+#[test]
+fn a_pipe_or_a_directory_holds_nobody_up_and_is_said() {
+    let board = Board::new(&[]);
+    let pipe = board.boot().join("join");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    fs::create_dir(board.boot().join("labels")).unwrap();
+    board.start();
+    let error = board.error();
+    assert!(
+        error.contains("`join` cannot be read: it is no plain file"),
+        "{error}"
+    );
+    assert!(
+        error.contains("`labels` cannot be read: it is no plain file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_directory_that_is_a_link_is_left_alone() {
+    let board = Board::new(&[]);
+    let elsewhere = board.place.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("join"), token(1)).unwrap();
+    fs::remove_dir(board.boot()).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, board.boot()).unwrap();
+    assert!(
+        Card::open(&board.boot().join("")).is_err(),
+        "nor with a slash"
+    );
+    let (config, mut boot) = board.start();
+    assert!(config.join.is_none());
+    board.join(1);
+    boot.joined(&board.store);
+    assert!(elsewhere.join("join").exists(), "nothing was taken in");
+    assert!(!elsewhere.join(ERROR_FILE).exists());
 }

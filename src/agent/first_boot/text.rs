@@ -1,11 +1,10 @@
 //! Texts as people write them on a memory card: with Windows' line ends, a byte order mark, blanks
 //! at the ends, `.txt` behind the name, the whole join line where a token was meant.
+//!
+//! What is wrong is said with the number of its line and never with its text: that may be something
+//! that nobody is to read.
 
-use crate::{
-    config::parse_label,
-    identity::JoinToken,
-    model::{Name, shown},
-};
+use crate::{config::parse_label, identity::JoinToken, model::Name};
 use std::collections::BTreeMap;
 
 /// The largest file that is read, bytes.
@@ -61,16 +60,25 @@ pub(super) fn decode(bytes: &[u8]) -> String {
     }
 }
 
-/// Lines that say something: without comments, blanks and empty ones.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split(['\n', '\r'])
-        .map(|line| line.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\0'))
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+/// Lines that say something, with their numbers from 1: without comments, blanks and empty ones.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    // Ends of three kinds: Unix, Windows, and a bare carriage return.
+    let all = text
+        .split('\n')
+        .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'));
+    (1..)
+        .zip(all)
+        .map(|(number, line)| {
+            let blank = |c: char| c.is_whitespace() || c == '\u{feff}' || c == '\0';
+            (number, line.trim_matches(blank))
+        })
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
 /// The token in a text that holds it, or the whole join line.
 pub(super) fn token(text: &str) -> Result<JoinToken, String> {
-    let all = lines(text).collect::<Vec<_>>().join(" ");
+    let all: Vec<&str> = lines(text).map(|(_, line)| line).collect();
+    let all = all.join(" ");
     let mut tokens = all
         .split(|c: char| c.is_whitespace() || "\"'`<>=,;".contains(c))
         .filter(|word| word.starts_with(TOKEN_MARK));
@@ -90,14 +98,13 @@ pub(super) fn token(text: &str) -> Result<JoinToken, String> {
 /// The name; `*` in it is `own`, which no other board has: so one card does for many boards.
 pub(super) fn name(text: &str, own: &str) -> Result<Name, String> {
     let mut lines = lines(text);
-    let (Some(line), None) = (lines.next(), lines.next()) else {
+    let (Some((number, line)), None) = (lines.next(), lines.next()) else {
         return Err("the file `name` must hold one line with the name of the board".to_owned());
     };
     let written = line.trim_matches(['"', '\'']).to_ascii_lowercase();
     written.replace('*', own).parse().map_err(|_| {
         format!(
-            "`{}` in the file `name` is no name for a board: use letters, digits and `-`",
-            shown(line)
+            "line {number} of the file `name` is no name for a board: use letters, digits and `-`"
         )
     })
 }
@@ -105,7 +112,7 @@ pub(super) fn name(text: &str, own: &str) -> Result<Name, String> {
 /// One `key=value` a line.
 pub(super) fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut labels = BTreeMap::new();
-    for line in lines(text) {
+    for (number, line) in lines(text) {
         let tidy = line.split_once('=').map_or_else(
             || line.to_owned(),
             |(key, value)| {
@@ -115,9 +122,8 @@ pub(super) fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
         );
         let (key, value) = parse_label(&tidy).map_err(|_| {
             format!(
-                "`{}` in the file `labels` is not a label: write one key=value in each line, with \
-                 letters, digits, `-`, `_` and `.`",
-                shown(line)
+                "line {number} of the file `labels` is not a label: write one key=value in each \
+                 line, with letters, digits, `-`, `_` and `.`"
             )
         })?;
         labels.insert(key, value);
@@ -211,10 +217,17 @@ mod tests {
         let read = labels("zone=lab\r\n# more\r\n\r\n line = \"2\" \r\n").unwrap();
         let pairs: Vec<_> = read.iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(pairs, ["line=2", "zone=lab"]);
-        let why = labels("zone lab").unwrap_err();
-        assert!(
-            why.contains("`zone lab`") && why.contains("key=value"),
-            "{why}"
-        );
+        for (text, line) in [
+            ("zone lab", "line 1 "),
+            ("a=b\r\n\r\nzone lab\r\n", "line 3 "),
+            ("a=b\rzone lab", "line 2 "),
+            ("root:$y$j9T$zone lab=:19000:0", "line 1 "),
+        ] {
+            let why = labels(text).unwrap_err();
+            assert!(why.contains(line) && why.contains("key=value"), "{why}");
+            assert!(!why.contains("lab ") && !why.contains("zone"), "{why}");
+        }
+        let why = name("# mine\nmy secret", "1a2b3c").unwrap_err();
+        assert!(why.contains("line 2 ") && !why.contains("secret"), "{why}");
     }
 }

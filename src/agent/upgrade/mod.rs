@@ -50,6 +50,8 @@ const DEFAULT_LIMIT_MS: u64 = 5 * 60_000;
 pub(super) struct Own {
     pub(super) standing: Standing,
     record: Mutex<Record>,
+    /// The program that is being fetched.
+    fetching: Mutex<Option<Digest>>,
     started_ms: u64,
     shown: Mutex<Shown>,
     /// Health, and a number that grows with every change of anything.
@@ -116,6 +118,7 @@ pub(super) fn of(
     let own = Arc::new(Own {
         standing,
         record: Mutex::new(record),
+        fetching: Mutex::default(),
         started_ms: clock::unix_ms(),
         shown: Mutex::new(Shown::Running),
         word: watch::Sender::new((HealthStatus::Starting, 0)),
@@ -146,11 +149,28 @@ impl Own {
     fn store(&self, next: Record) -> Result<(), String> {
         let mut record = self.record();
         if *record != next {
-            let stored = self.standing.place.store(&next);
+            let stored = self.standing.place.store(&next, self.at_hand());
             stored.map_err(|error| crate::support::chain(&error))?;
             *record = next;
+        } else {
+            // What was fetched and refused has changed no record.
+            self.standing.place.prune(&record, self.at_hand());
         }
         Ok(())
+    }
+
+    /// Programs that are of use to this process, whatever the record says: its own, from which shims
+    /// are started, and the one that is being fetched.
+    fn at_hand(&self) -> impl Iterator<Item = Digest> + use<> {
+        let fetching = *self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = self.standing.program.digest();
+        own.into_iter().chain(fetching)
+    }
+
+    /// That program is being fetched, until what is returned goes.
+    fn fetching(&self, digest: Digest) -> Fetching<'_> {
+        *self.fetching.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
+        Fetching(self)
     }
 
     fn show(&self, shown: Shown) {
@@ -181,6 +201,16 @@ impl Own {
         };
         let is_me = edition.program == self.standing.program && !edition.spec_hash.is_empty();
         is_me.then(|| edition.clone())
+    }
+}
+
+/// See [`Own::fetching`].
+struct Fetching<'a>(&'a Own);
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        let fetching = &self.0.fetching;
+        *fetching.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -136,8 +136,9 @@ impl OwnRuntime {
         std::fs::create_dir_all(&programs).map_err(failed)?;
         // One that was damaged is not kept for being there.
         let _ = std::fs::remove_file(&path);
+        let _fetching = self.own.fetching(binary.sha256);
         let record = self.own.record().clone();
-        place.prune(&record, Some(binary.sha256));
+        place.prune(&record, self.own.at_hand());
         let needed = binary.size.saturating_add(ROOM);
         if let Some(free) = free_bytes(&programs).filter(|free| *free < needed) {
             return Err(RuntimeError::Failed(format!(

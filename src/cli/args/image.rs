@@ -34,7 +34,7 @@ pub(in crate::cli) struct ImageNodes {
     /// Every node with this label or capability; may be repeated
     #[arg(short = 'l', long = "label", value_name = "KEY=VALUE")]
     pub(in crate::cli) labels: Vec<String>,
-    /// Every node; with -l every one that it picks
+    /// Every node that has a container engine; with -l every such one that it picks
     #[arg(long)]
     pub(in crate::cli) all: bool,
     /// Nodes at the same time at most [default: 10]

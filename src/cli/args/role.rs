@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ControllerArgs {
-    /// Configuration file
+    /// Configuration file [default: /etc/fleetctl/controller.toml where it exists]
     #[arg(short, long, env = "FLEETCTL_CONFIG", value_name = "FILE")]
     pub(in crate::cli) config: Option<PathBuf>,
     #[command(flatten)]
@@ -16,7 +16,7 @@ pub(in crate::cli) struct ControllerArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AgentArgs {
-    /// Configuration file
+    /// Configuration file [default: /etc/fleetctl/agent.toml where it exists]
     #[arg(short, long, env = "FLEETCTL_CONFIG", value_name = "FILE")]
     pub(in crate::cli) config: Option<PathBuf>,
     #[command(flatten)]
@@ -25,7 +25,7 @@ pub(in crate::cli) struct AgentArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct BrokerArgs {
-    /// Configuration file
+    /// Configuration file [default: /etc/fleetctl/broker.toml where it exists]
     #[arg(short, long, env = "FLEETCTL_CONFIG", value_name = "FILE")]
     pub(in crate::cli) config: Option<PathBuf>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(in crate::cli) struct CheckArgs {
     /// nothing when it is
     #[arg(long)]
     pub(in crate::cli) ready: bool,
-    /// Configuration file of the agent
+    /// Configuration file of the agent [default: /etc/fleetctl/agent.toml where it exists]
     #[arg(short, long, env = "FLEETCTL_CONFIG", value_name = "FILE")]
     pub(in crate::cli) config: Option<PathBuf>,
     #[command(flatten)]

@@ -10,12 +10,14 @@ trouble() {
     exit 91
 }
 step() { printf 'fleetctl-step %s\n' "$1"; }
+# A directory that is there stays as it is: its mode is its owner's affair. Others may look into ours.
+folder() { (umask 022 && mkdir -p "$1") || trouble write "$1"; }
 put() {
     case $3 in
     -) return ;;
     x) rm -f "$1" || trouble write "$1" ;;
     *)
-        mkdir -p "${1%/*}" && chmod 755 "${1%/*}" || trouble write "$1"
+        folder "${1%/*}"
         { printf '%s' "$3" | base64 -d >"$1.fleetctl-new" && chmod "$2" "$1.fleetctl-new" &&
             mv -f "$1.fleetctl-new" "$1"; } 2>/dev/null || {
             rm -f "$1.fleetctl-new"
@@ -27,13 +29,13 @@ put() {
 
 read -r config && read -r env && read -r unit && read -r settings && read -r token || trouble cut
 if [ "$config$env$unit$settings" != ---- ] || [ -n "$SHA256" ]; then
-    { mkdir -p /etc/fleetctl && chmod 755 /etc/fleetctl && : >/etc/fleetctl/.changed; } 2>/dev/null ||
-        trouble write /etc/fleetctl
+    folder /etc/fleetctl
+    { : >/etc/fleetctl/.changed; } 2>/dev/null || trouble write /etc/fleetctl
 fi
 
 if [ -n "$SHA256" ]; then
     step copying
-    mkdir -p "$INSTALL_DIR" && chmod 755 "$INSTALL_DIR" || trouble write "$INSTALL_DIR"
+    folder "$INSTALL_DIR"
     rm -f "$INSTALL_DIR"/.fleetctl-new.*
     new=$INSTALL_DIR/.fleetctl-new.$$
     trap 'rm -f "$new"' EXIT
@@ -56,7 +58,9 @@ case $INIT in
 systemd)
     put /etc/systemd/system/$SERVICE.service 644 "$unit"
     put /etc/default/$SERVICE 644 "$settings"
-    [ "$unit$settings" = -- ] || systemctl daemon-reload || trouble service "systemctl daemon-reload"
+    # Enabling makes systemd read everything anew as well.
+    [ "$unit$settings" = -- ] || [ "$ENABLE" = yes ] || systemctl daemon-reload ||
+        trouble service "systemctl daemon-reload"
     ;;
 openrc)
     put /etc/init.d/$SERVICE 755 "$unit"
@@ -80,7 +84,8 @@ yes | again)
         esac
         rm -f "$DATA_DIR/fleet.json" "$DATA_DIR/node.key"
     fi
-    { mkdir -p /etc/fleetctl && printf '%s\n' "$token" >/etc/fleetctl/join.token; } 2>/dev/null ||
+    folder /etc/fleetctl
+    { printf '%s\n' "$token" >/etc/fleetctl/join.token; } 2>/dev/null ||
         trouble write /etc/fleetctl/join.token
     ;;
 esac

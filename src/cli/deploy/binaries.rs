@@ -1,23 +1,19 @@
-//! The binaries that can be copied: this program itself, files, directories and release tarballs.
+//! The binaries that can be copied: this program itself, files, directories and release tarballs. What
+//! they hold is read as for `upgrade push`.
 
 use crate::{
-    cli::Failure,
+    cli::{
+        Failure,
+        upgrade::release_file::{self, ReleaseFile},
+    },
     deploy::Available,
-    model::Digest,
-    support::release::{self, NotARelease},
 };
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{Cursor, Read},
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-/// The largest binary.
-const MAX_BINARY: u64 = 256 << 20;
-/// Files of a directory, and entries of a tarball, that are looked at.
-const MAX_ENTRIES: usize = 1_000;
 
 /// Binaries by architecture.
 #[derive(Debug, Default)]
@@ -29,24 +25,23 @@ pub(super) struct Binaries {
 impl Binaries {
     /// Those that were given; this program itself where none was.
     pub(super) fn gather(given: &[PathBuf]) -> Result<Binaries, Failure> {
+        let files = match given.is_empty() {
+            true => release_file::gather(&[std::env::current_exe()?])?,
+            false => release_file::gather(given)?,
+        };
         let mut all = Binaries::default();
-        if given.is_empty() {
-            let own = std::env::current_exe()?;
-            all.file(&own)?;
-        }
-        for path in given {
-            let before = all.available.len();
-            match path.is_dir() {
-                true => all.directory(path)?,
-                false => all.file(path)?,
-            }
-            if all.available.len() == before && path.is_dir() {
+        let mut paths: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for file in files {
+            let arch = file.release.arch.clone();
+            if let Some(other) = paths.insert(arch.clone(), file.path.clone()) {
                 return Err(Failure::new(format!(
-                    "{} holds no binary of fleetctl that was not given before: give a directory \
-                     with release tarballs or binaries (`make release` makes target/dist)",
-                    path.display()
+                    "{} and {} are both for {arch}, and a board gets one: give --binaries the one \
+                     that is meant",
+                    other.display(),
+                    file.path.display()
                 )));
             }
+            all.add(&file, arch)?;
         }
         Ok(all)
     }
@@ -56,94 +51,92 @@ impl Binaries {
         self.bytes.get(arch).cloned()
     }
 
-    fn directory(&mut self, dir: &Path) -> Result<(), Failure> {
-        let failed = |e: std::io::Error| Failure::new(format!("{}: {e}", dir.display()));
-        let mut paths: Vec<PathBuf> = fs::read_dir(dir)
-            .map_err(failed)?
-            .take(MAX_ENTRIES)
-            .filter_map(|e| Some(e.ok()?.path()))
-            .filter(|p| {
-                let name = p.file_name().map(|n| n.to_string_lossy().into_owned());
-                p.is_file() && name.is_some_and(|n| n.starts_with("fleetctl"))
-            })
-            .collect();
-        // A tarball before what somebody has unpacked beside it.
-        paths.sort_by_key(|p| (!is_tarball(p), p.clone()));
-        for path in paths {
-            let tarball = is_tarball(&path);
-            match read(&path, tarball) {
-                Ok(bytes) => match self.add(bytes) {
-                    Ok(()) => {}
-                    // Checksums, packages and signatures lie beside.
-                    Err(_) if !tarball => {}
-                    Err(why) => return Err(unusable(&path, &why)),
-                },
-                Err(_) if !tarball => {}
-                Err(why) => return Err(why),
-            }
-        }
-        Ok(())
-    }
-
-    fn file(&mut self, path: &Path) -> Result<(), Failure> {
-        let bytes = read(path, is_tarball(path))?;
-        self.add(bytes).map_err(|why| unusable(path, &why))
-    }
-
-    /// The first one of an architecture stays.
-    fn add(&mut self, bytes: Vec<u8>) -> Result<(), NotARelease> {
-        let program = release::inspect(&mut Cursor::new(&bytes))?;
-        let release::Release { version, arch } = program.release;
-        if !self.available.contains_key(&arch) {
-            let available = Available {
-                version,
-                digest: Digest::of(&bytes),
-                size: bytes.len() as u64,
-            };
-            self.available.insert(arch.clone(), available);
-            self.bytes.insert(arch, bytes.into());
-        }
+    fn add(&mut self, file: &ReleaseFile, arch: String) -> Result<(), Failure> {
+        let available = Available {
+            version: file.release.version.clone(),
+            digest: file.digest,
+            size: file.size,
+        };
+        let bytes = whole(file).map_err(|e| unreadable(&file.path, &e))?;
+        self.available.insert(arch.clone(), available);
+        self.bytes.insert(arch, bytes.into());
         Ok(())
     }
 }
 
-fn is_tarball(path: &Path) -> bool {
-    let name = path.to_string_lossy();
-    name.ends_with(".tar.gz") || name.ends_with(".tgz")
-}
-
-fn unusable(path: &Path, why: &NotARelease) -> Failure {
-    Failure::new(format!("{} cannot be deployed: {why}", path.display()))
-}
-
-/// The binary that is this file, or is in this tarball.
-fn read(path: &Path, tarball: bool) -> Result<Vec<u8>, Failure> {
-    let failed =
-        |e: std::io::Error| Failure::new(format!("{} cannot be read: {e}", path.display()));
-    let file = File::open(path).map_err(failed)?;
-    if !tarball {
-        return whole(file).map_err(failed);
-    }
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
-    for entry in archive.entries().map_err(failed)?.take(MAX_ENTRIES) {
-        let entry = entry.map_err(failed)?;
-        let inside = entry.path().map_err(failed)?.into_owned();
-        let named = inside.file_name().is_some_and(|n| n == "fleetctl");
-        if named && entry.header().entry_type().is_file() {
-            return whole(entry).map_err(failed);
-        }
-    }
-    Err(Failure::new(format!(
-        "{} holds no file `fleetctl`: is it a release of fleetctl?",
-        path.display()
-    )))
-}
-
-fn whole(reader: impl Read) -> std::io::Result<Vec<u8>> {
+/// No more than what it was when it was looked at.
+fn whole(file: &ReleaseFile) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    reader.take(MAX_BINARY + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BINARY {
-        return Err(std::io::Error::other("it is larger than 256 MiB"));
-    }
+    file.open(0)?.take(file.size).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+fn unreadable(path: &Path, why: &std::io::Error) -> Failure {
+    Failure::new(format!("{} cannot be read: {why}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::Digest, support::release};
+    use flate2::{Compression, write::GzEncoder};
+    use std::fs;
+
+    /// A tarball of a release in its real layout: the completion, which is called as the program is,
+    /// comes before it.
+    fn tarball(path: &Path, program: &[u8]) {
+        let file = fs::File::create(path).unwrap();
+        let mut builder = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
+        let top = "fleetctl-1-x86_64-unknown-linux-musl";
+        for (name, bytes) in [
+            ("INSTALL", b"install it" as &[u8]),
+            ("completions/bash/fleetctl", b"_fleetctl() {"),
+            ("config/agent.toml", b"[agent]"),
+            ("fleetctl", program),
+            ("man/man1/fleetctl.1", b".TH"),
+        ] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o755);
+            let name = format!("{top}/{name}");
+            builder.append_data(&mut header, name, bytes).unwrap();
+        }
+        builder.into_inner().unwrap().finish().unwrap();
+    }
+
+    #[test]
+    fn a_release_tarball_gives_its_program_and_so_does_a_directory_of_them() {
+        // A program of this machine with the marker of a release in it: small.
+        let mut program = fs::read("/bin/true").unwrap();
+        program.extend(release::marker_of(release::own()).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let packed = dir
+            .path()
+            .join("fleetctl-1-x86_64-unknown-linux-musl.tar.gz");
+        tarball(&packed, &program);
+        // Unpacked beside itself.
+        let unpacked = dir.path().join("fleetctl-1-x86_64-unknown-linux-musl");
+        fs::create_dir_all(unpacked.join("completions/bash")).unwrap();
+        let arch = release::own().arch.clone();
+        for given in [packed, dir.path().to_owned()] {
+            let all = Binaries::gather(std::slice::from_ref(&given)).map_err(|e| e.message);
+            let all = all.unwrap();
+            let there: Vec<&String> = all.available.keys().collect();
+            assert_eq!(there, [&arch], "{given:?}");
+            assert_eq!(all.available[&arch].digest, Digest::of(&program));
+            assert_eq!(all.bytes(&arch).unwrap()[..], program[..]);
+        }
+    }
+
+    #[test]
+    fn a_directory_without_a_release_is_said_to_have_none() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("fleetctl-notes"), "no program").unwrap();
+        let said = Binaries::gather(&[dir.path().to_owned()]).unwrap_err();
+        assert!(
+            said.message.contains("there is no release in"),
+            "{}",
+            said.message
+        );
+    }
 }

@@ -175,7 +175,8 @@ impl Run {
         let said = self
             .ssh
             .run(board, &script, Input::default(), |_| {}, |_| {});
-        Probe::parse(&said.await?).map_err(Trouble::Other)
+        let said = said.await.map_err(|trouble| trouble.of_board(board))?;
+        Probe::parse(&said).map_err(Trouble::Other)
     }
 
     async fn apply(
@@ -210,7 +211,7 @@ impl Run {
         let done = match applied.await {
             Ok(said) if said.lines().any(|l| l == "fleetctl-done") => Ok(()),
             Ok(_) => Err(Trouble::Broke("it did not say that it is done".into())),
-            Err(trouble) => Err(trouble),
+            Err(trouble) => Err(trouble.of_board(board)),
         };
         if done.is_err()
             && let Some(token) = token.and_then(|t| JoinToken::decode(&t).ok())

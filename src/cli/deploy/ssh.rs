@@ -4,12 +4,12 @@
 use crate::deploy::{Board, Trouble, of_ssh};
 use std::{io, process::Stdio, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
     time,
 };
 
-/// Longest line and number of lines that are taken from a board.
+/// The most bytes that are taken from a board on either stream.
 const MAX_OUTPUT: u64 = 256 << 10;
 /// Bytes that are written together.
 const PIECE: usize = 128 << 10;
@@ -109,33 +109,27 @@ impl Ssh {
             }
         };
         let listen = async {
-            let mut text = String::new();
-            if let Some(stdout) = stdout {
-                let mut lines = BufReader::new(stdout.take(MAX_OUTPUT)).lines();
-                while let Ok(Some(said)) = lines.next_line().await {
-                    line(&said);
-                    text.push_str(&said);
-                    text.push('\n');
-                }
+            match stdout {
+                Some(stdout) => heard(stdout, &mut line).await,
+                None => Ok(String::new()),
             }
-            text
         };
         let complain = async {
-            let mut text = Vec::new();
-            if let Some(stderr) = stderr {
-                let _ = stderr.take(MAX_OUTPUT).read_to_end(&mut text).await;
+            match stderr {
+                Some(stderr) => heard(stderr, &mut |_| {}).await,
+                None => Ok(String::new()),
             }
-            String::from_utf8_lossy(&text).into_owned()
         };
         // The end of the script ends the feeding too: nobody reads it any more.
-        let both = async { tokio::join!(listen, complain) };
+        let both = async { tokio::try_join!(listen, complain) };
         tokio::pin!(feed);
         tokio::pin!(both);
         let mut fed = false;
         let (out, err) = loop {
             tokio::select! {
                 () = &mut feed, if !fed => fed = true,
-                said = &mut both => break said,
+                // Too much of one is the end of both; the child is killed when it is dropped.
+                said = &mut both => break said?,
             }
         };
         let code = ended(&mut child).await;
@@ -155,6 +149,30 @@ impl Ssh {
             ))),
         }
     }
+}
+
+/// All that comes, line by line and then as a whole. Not every board speaks UTF-8: what is none is
+/// replaced.
+async fn heard(
+    from: impl AsyncRead + Unpin,
+    line: &mut impl FnMut(&str),
+) -> Result<String, Trouble> {
+    let mut from = BufReader::new(from.take(MAX_OUTPUT + 1));
+    let (mut text, mut bytes, mut total) = (String::new(), Vec::new(), 0);
+    // A stream that breaks ends, as one that is closed.
+    while let Ok(1..) = from.read_until(b'\n', &mut bytes).await {
+        total += bytes.len() as u64;
+        if total > MAX_OUTPUT {
+            return Err(Trouble::TooMuch(MAX_OUTPUT));
+        }
+        let said = String::from_utf8_lossy(&bytes);
+        let said = said.trim_end_matches(['\n', '\r']);
+        line(said);
+        text.push_str(said);
+        text.push('\n');
+        bytes.clear();
+    }
+    Ok(text)
 }
 
 async fn write(
@@ -244,6 +262,59 @@ fn at_home(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{deploy::Probe, manifest::Source};
+    use std::{fs, os::unix::fs::PermissionsExt, time::Instant};
+
+    /// What is heard of a board behind an `ssh` that is this script.
+    async fn with(script: &str) -> Result<String, Trouble> {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("ssh");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let ssh = Ssh {
+            program: program.to_string_lossy().into_owned(),
+            accept_new: false,
+            connect: Duration::from_secs(1),
+        };
+        let source = Source::new("i.toml", "[board.a]\nhost = 'a'\n");
+        let board = crate::deploy::parse(&source).unwrap().boards.remove(0);
+        ssh.run(&board, "true", Input::default(), |_| {}, |_| {})
+            .await
+    }
+
+    #[tokio::test]
+    async fn a_board_whose_greeting_is_not_utf_8_is_understood() {
+        let said = with(
+            "printf 'Gr\\374\\337e\\r\\nfleetctl-probe 1\\nmachine x86_64\\nend\\n'; \
+             printf '\\374\\n' >&2",
+        )
+        .await
+        .unwrap();
+        assert!(
+            said.starts_with("Gr\u{fffd}\u{fffd}e\nfleetctl-probe 1\n"),
+            "{said:?}"
+        );
+        assert_eq!(Probe::parse(&said).unwrap().machine, "x86_64");
+        // What it complains of is read, too.
+        let why = with("printf 'kaputt: \\374\\n' >&2; exit 3")
+            .await
+            .unwrap_err();
+        assert!(why.to_string().contains("3: kaputt: \u{fffd}"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_board_that_writes_without_end_is_told_so_and_left() {
+        // Lines, one endless line, and complaints.
+        for flood in ["exec yes", "exec cat /dev/zero", "exec yes >&2"] {
+            let began = Instant::now();
+            let why = with(flood).await.unwrap_err();
+            assert_eq!(why, Trouble::TooMuch(MAX_OUTPUT), "{flood}");
+            assert!(why.to_string().contains("more than 256 KiB"), "{why}");
+            assert!(began.elapsed() < Duration::from_secs(8), "{flood}");
+        }
+        let just = with("head -c 262143 /dev/zero | tr '\\0' x; echo").await;
+        assert_eq!(just.unwrap().len() as u64, MAX_OUTPUT);
+    }
 
     #[test]
     fn what_a_script_says_is_wrong_becomes_a_sentence() {

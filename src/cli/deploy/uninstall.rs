@@ -79,7 +79,8 @@ async fn remove(
     let script = format!("{}PURGE={}\n{UNINSTALL}", places(board), quoted(purged));
     let out = ssh
         .run(board, &script, Input::default(), |_| {}, |_| {})
-        .await?;
+        .await
+        .map_err(|trouble| trouble.of_board(board))?;
     if !out.lines().any(|l| l == "fleetctl-done") {
         return Err(Trouble::Broke("it did not say that it is done".into()));
     }

@@ -7,8 +7,9 @@ use crate::{
         client::Client,
         output,
     },
+    fleet::{Approval, NodeView},
     http::{FleetCommandBegun, FleetCommandDone, FleetCommandRequest, NodeProgress, NodeResult},
-    model::{CommandKind, CommandSpec, ImageOrder, Name},
+    model::{CommandKind, CommandSpec, ImageOrder, Name, RuntimeKind},
 };
 use serde_json::Value;
 use std::{
@@ -20,9 +21,84 @@ const HEAD: [&str; 5] = ["NODE", "RESULT", "TIME", "BYTES", "MESSAGE"];
 /// Between two lines about the same node.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
+/// Names that are shown of nodes that are left out.
+const MAX_SHOWN: usize = 8;
+
 /// Whether any node is meant.
 pub(super) fn are_meant(named: &[Name], nodes: &ImageNodes) -> bool {
     !named.is_empty() || nodes.all || !nodes.labels.is_empty()
+}
+
+/// Which nodes an order goes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Meant {
+    nodes: Vec<Name>,
+    max_parallel: Option<u32>,
+}
+
+/// Who is meant, before anything is sent. Of nodes that were not named those without an engine (of this
+/// kind) are left out, which is said.
+///
+/// # Errors
+/// A node is not known, or none is left.
+pub(super) async fn meant(
+    client: &mut Client,
+    named: &[Name],
+    nodes: &ImageNodes,
+    engine: Option<RuntimeKind>,
+) -> Result<Meant, Failure> {
+    let labels = super::prune::query(&nodes.labels.join(","));
+    let path = format!("/api/v1/nodes?label={labels}");
+    let there: Vec<NodeView> = client.list(&path).await?;
+    let all: Vec<NodeView> = match (named.is_empty(), nodes.labels.is_empty()) {
+        (false, false) => client.list("/api/v1/nodes").await?,
+        _ => Vec::new(),
+    };
+    let member = |node: &&NodeView| node.approval == Approval::Approved;
+    let is_there = |name: &Name| {
+        let mut known = there.iter().chain(&all).filter(member);
+        known.any(|node| node.name == *name)
+    };
+    if let Some(unknown) = named.iter().find(|name| !is_there(name)) {
+        return Err(Failure::new(format!(
+            "there is no node `{unknown}`; nothing was sent"
+        )));
+    }
+    let chosen = there.iter().filter(member);
+    let chosen = chosen.filter(|node| named.is_empty() || named.contains(&node.name));
+    let (fit, without): (Vec<&NodeView>, Vec<&NodeView>) =
+        chosen.partition(|node| !named.is_empty() || has_engine(node, engine));
+    let what = engine.map_or("container engine".to_owned(), |engine| engine.to_string());
+    if !without.is_empty() {
+        let names: Vec<&str> = without.iter().map(|node| node.name.as_str()).collect();
+        eprintln!("left out, without {what}: {}", few(&names));
+    }
+    if fit.is_empty() {
+        return Err(Failure::new(match without.len() {
+            0 => "there is no such node, or none that has all of `-l`; nothing was sent".to_owned(),
+            n => format!("none of the {n} nodes has a {what}; nothing was sent"),
+        }));
+    }
+    Ok(Meant {
+        nodes: fit.into_iter().map(|node| node.name.clone()).collect(),
+        max_parallel: nodes.max_parallel,
+    })
+}
+
+/// One that answered once. Of a node that has not said anything yet nobody knows.
+fn has_engine(node: &NodeView, wanted: Option<RuntimeKind>) -> bool {
+    node.facts.is_none()
+        || node.engines.iter().any(|engine| {
+            let is_meant = wanted.is_none_or(|wanted| engine.runtime == wanted);
+            is_meant && engine.runtime.is_engine() && !engine.version.is_empty()
+        })
+}
+
+fn few(names: &[&str]) -> String {
+    match names.len().checked_sub(MAX_SHOWN) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..MAX_SHOWN].join(", ")),
+    }
 }
 
 /// What came of it.
@@ -37,19 +113,18 @@ pub(super) struct Report {
 /// Sends it and follows it to its end. Who leaves leaves what was begun to itself.
 pub(super) async fn order(
     client: &mut Client,
-    named: Vec<Name>,
-    nodes: ImageNodes,
+    meant: Meant,
     order: ImageOrder,
 ) -> Result<Report, Failure> {
     let request = FleetCommandRequest {
-        selector: nodes.labels,
-        nodes: named,
-        all: nodes.all,
+        selector: Vec::new(),
+        nodes: meant.nodes,
+        all: false,
         order: CommandSpec {
             image: Some(Box::new(order)),
             ..CommandSpec::new(CommandKind::Image, None)
         },
-        max_parallel: nodes.max_parallel,
+        max_parallel: meant.max_parallel,
         timeout_ms: None,
     };
     let mut lines = client.stream_post("/api/v1/commands", &request).await?;
@@ -132,7 +207,7 @@ impl Report {
             ));
         }
         match (total, failed, self.skipped) {
-            (0, ..) => Some("there is no such node, or none that has all of `-l`".into()),
+            (0, ..) => Some("none of these nodes is there any more".into()),
             (_, 0, 0) => None,
             (_, failed, 0) => Some(format!("{failed} of {total} nodes failed")),
             (_, failed, skipped) => Some(format!(

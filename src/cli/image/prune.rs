@@ -5,6 +5,7 @@ use super::{Failure, nodes, qualified, short};
 use crate::{
     cli::{apply::confirm, args::ImagePruneArgs, client::Client, output},
     http::ImageView,
+    manifest::quantity::duration_text,
     model::{Digest, ImageOrder, ImagePrune, UnixMs},
     support::clock,
 };
@@ -35,7 +36,7 @@ pub(super) async fn run(client: &mut Client, args: ImagePruneArgs) -> Result<Exi
     let goes = |view: &&ImageView| chosen(view, &names, now.saturating_sub(args.older_than));
     let victims: Vec<&ImageView> = kept.iter().filter(goes).collect();
     if victims.is_empty() {
-        eprintln!("nothing is to be taken away");
+        eprintln!("{}", nothing(&kept, args.older_than));
         return Ok(ExitCode::SUCCESS);
     }
     for view in &victims {
@@ -64,6 +65,23 @@ pub(super) async fn run(client: &mut Client, args: ImagePruneArgs) -> Result<Exi
     let count = victims.len();
     eprintln!("{count} taken away; {free} are free once they are an hour old");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why nothing goes by itself: what no workload names was pushed within `older_than`, milliseconds.
+fn nothing(kept: &[ImageView], older_than: u64) -> String {
+    let young = kept.iter().filter(|v| v.workloads.is_empty()).count();
+    let time = duration_text(older_than);
+    match young {
+        0 => "nothing is to be taken away: no image is kept that no workload names".to_owned(),
+        1 => format!(
+            "nothing is to be taken away: the only image that no workload names was pushed within \
+             {time} (--older-than)"
+        ),
+        n => format!(
+            "nothing is to be taken away: all {n} images that no workload names were pushed within \
+             {time} (--older-than)"
+        ),
+    }
 }
 
 /// By name, or because no workload names it and it is old enough.
@@ -107,6 +125,7 @@ async fn of_nodes(
         (true, true) => "every image that no container uses and no workload names".to_owned(),
         (true, false) => "images without a name that no container uses".to_owned(),
     };
+    let meant = nodes::meant(client, &args.node, &args.nodes, None).await?;
     if !args.yes && !confirm(&format!("Take {what} away from these nodes?"))? {
         eprintln!("nothing was taken away");
         return Ok(ExitCode::FAILURE);
@@ -116,7 +135,7 @@ async fn of_nodes(
         references,
         engine: None,
     });
-    let report = nodes::order(client, args.node, args.nodes, order).await?;
+    let report = nodes::order(client, meant, order).await?;
     report.show(args.output.output)?;
     match report.verdict() {
         None => Ok(ExitCode::SUCCESS),
@@ -125,7 +144,7 @@ async fn of_nodes(
 }
 
 /// A text as the value of a query key.
-fn query(text: &str) -> String {
+pub(super) fn query(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     let encode = |b: u8| match plain(b) {
         true => char::from(b).to_string(),
@@ -169,6 +188,22 @@ mod tests {
         assert!(by_itself(&old) && !by_itself(&used) && !by_itself(&new));
         let named = ["used:1".to_owned()];
         assert!(chosen(&used, &named, 10) && !chosen(&old, &named, 10));
+    }
+
+    #[test]
+    fn images_that_are_too_young_to_go_are_said_to_be_left() {
+        let used = view("used:1", &[], Some("web"), 5);
+        let new = view("new:1", &[], None, 50);
+        let day = 86_400_000;
+        let said = nothing(std::slice::from_ref(&used), day);
+        assert!(!said.contains("--older-than"), "{said}");
+        let said = nothing(&[used, new.clone()], day);
+        assert!(
+            said.contains("only image") && said.contains("within 1d (--older-than)"),
+            "{said}"
+        );
+        let said = nothing(&[new.clone(), new], day);
+        assert!(said.contains("all 2 images"), "{said}");
     }
 
     #[test]

@@ -40,6 +40,10 @@ struct Report {
 }
 
 pub(super) async fn push(client: &mut Client, args: ImagePushArgs) -> Result<ExitCode, Failure> {
+    let meant = match nodes::are_meant(&args.to, &args.nodes) {
+        true => Some(nodes::meant(client, &args.to, &args.nodes, args.into).await?),
+        false => None,
+    };
     let (archive, reference) = source::open(&args).await?;
     let mut wish = Wish {
         platform: args.platform.clone(),
@@ -77,9 +81,9 @@ pub(super) async fn push(client: &mut Client, args: ImagePushArgs) -> Result<Exi
         nodes: Vec::new(),
     };
     let mut verdict = None;
-    if nodes::are_meant(&args.to, &args.nodes) {
+    if let Some(meant) = meant {
         let order = ImageOrder::Fetch(report.image.to_fetch(args.into));
-        let done = nodes::order(client, args.to, args.nodes, order).await?;
+        let done = nodes::order(client, meant, order).await?;
         verdict = done.verdict();
         if output::is_for_people(format) {
             done.show(format)?;

@@ -7,7 +7,7 @@
 //! | [`show`] | tables and the plan |
 
 mod push;
-mod release_file;
+pub(super) mod release_file;
 mod show;
 
 use super::{
@@ -23,11 +23,12 @@ use super::{
 use crate::{
     fleet::UpgradeNode,
     http::{UpgradeRequest, UpgradeResponse, UpgradeSteps, UpgradeView},
-    model::{AGENT_WORKLOAD, Name},
+    model::{AGENT_WORKLOAD, Binary, Name},
+    support::release::Release,
 };
 use hyper::Method;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -105,10 +106,10 @@ fn form_urlencoded(text: &str) -> String {
 }
 
 async fn upgrade(client: &mut Client, args: UpgradeToArgs) -> Result<ExitCode, Failure> {
-    let version = version(client, &args).await?;
+    let meant = meant(client, &args).await?;
     let format = args.output.output;
     let mut request = UpgradeRequest {
-        version,
+        version: meant.version,
         update: UpgradeSteps {
             canary: args.canary,
             auto_promote: args.hold.then_some(false),
@@ -124,6 +125,7 @@ async fn upgrade(client: &mut Client, args: UpgradeToArgs) -> Result<ExitCode, F
         requires: args.labels,
         nodes: args.nodes,
         dry_run: true,
+        binaries: meant.unpushed,
         plan: None,
     };
     if !args.yes || args.plan {
@@ -162,10 +164,27 @@ async fn upgrade(client: &mut Client, args: UpgradeToArgs) -> Result<ExitCode, F
     or_interrupted(waits, goes_on).await
 }
 
-/// The release that is meant; files are pushed first.
-async fn version(client: &mut Client, args: &UpgradeToArgs) -> Result<String, Failure> {
+/// The release that is meant.
+#[derive(Default)]
+struct Meant {
+    version: String,
+    /// Its programs by architecture, where they are only planned with.
+    unpushed: BTreeMap<String, Binary>,
+}
+
+impl Meant {
+    fn pushed(version: &str) -> Meant {
+        Meant {
+            version: version.to_owned(),
+            ..Meant::default()
+        }
+    }
+}
+
+/// The release that is meant; files are pushed first, unless all is only planned.
+async fn meant(client: &mut Client, args: &UpgradeToArgs) -> Result<Meant, Failure> {
     if let Some(version) = &args.to {
-        return Ok(version.clone());
+        return Ok(Meant::pushed(version));
     }
     let files: Vec<PathBuf> = args
         .what
@@ -178,18 +197,19 @@ async fn version(client: &mut Client, args: &UpgradeToArgs) -> Result<String, Fa
             "to which release? `fleetctl upgrade ls` lists those whose binaries are here; \
              `fleetctl upgrade FILE` pushes one first",
         )),
-        ([version], 0) => Ok(version.clone()),
+        ([version], 0) => Ok(Meant::pushed(version)),
         (all, count) if count == all.len() => {
-            let pushed = push::push(client, &files).await?;
-            let versions: BTreeSet<&String> = pushed.iter().map(|p| &p.version).collect();
-            let mut versions = versions.into_iter();
-            match (versions.next(), versions.next()) {
-                (Some(only), None) => Ok(only.clone()),
-                _ => Err(Failure::usage(
-                    "these are files of several releases: say which one by --to, the files are \
-                     pushed",
-                )),
+            if args.plan {
+                let found = push::would_push(&files)?;
+                let version = only(found.iter().map(|(release, _)| release))?;
+                let unpushed = found.into_iter().map(|(r, binary)| (r.arch, binary));
+                return Ok(Meant {
+                    version,
+                    unpushed: unpushed.collect(),
+                });
             }
+            let pushed = push::push(client, &files).await?;
+            Ok(Meant::pushed(&only(pushed.iter())?))
         }
         (all, _) => {
             let missing = all.iter().find(|text| !is_file(text));
@@ -198,6 +218,19 @@ async fn version(client: &mut Client, args: &UpgradeToArgs) -> Result<String, Fa
                 output::visible(missing.map_or("", String::as_str))
             )))
         }
+    }
+}
+
+/// The version that all of these have.
+fn only<'a>(releases: impl Iterator<Item = &'a Release>) -> Result<String, Failure> {
+    let versions: BTreeSet<&String> = releases.map(|r| &r.version).collect();
+    let mut versions = versions.into_iter();
+    match (versions.next(), versions.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        _ => Err(Failure::usage(
+            "these are files of several releases: bring them to the controller by `fleetctl \
+             upgrade push`, then say which one",
+        )),
     }
 }
 

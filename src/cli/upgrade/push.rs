@@ -26,6 +26,39 @@ const SAY: Duration = Duration::from_millis(500);
 /// Brings the releases in these files to the controller: all of them are looked at before the first
 /// is sent.
 pub(super) async fn push(client: &mut Client, paths: &[PathBuf]) -> Result<Vec<Release>, Failure> {
+    let mut done = Vec::new();
+    for file in looked_at(paths)? {
+        one(client, &file).await?;
+        done.push(file.release);
+    }
+    Ok(done)
+}
+
+/// The releases in these files, which stay where they are: what would be pushed is said.
+pub(super) fn would_push(paths: &[PathBuf]) -> Result<Vec<(Release, Binary)>, Failure> {
+    let mut found = Vec::new();
+    for file in looked_at(paths)? {
+        let binary = binary(&file);
+        eprintln!(
+            "{} ({}, {}) would be pushed",
+            file.release,
+            output::bytes(binary.size),
+            binary.sha256.short()
+        );
+        found.push((file.release, binary));
+    }
+    Ok(found)
+}
+
+fn binary(file: &ReleaseFile) -> Binary {
+    Binary {
+        sha256: file.digest,
+        size: file.size,
+    }
+}
+
+/// All of them, with a warning where one may not start.
+fn looked_at(paths: &[PathBuf]) -> Result<Vec<ReleaseFile>, Failure> {
     let files = release_file::gather(paths)?;
     for file in &files {
         if file.dynamic {
@@ -36,12 +69,7 @@ pub(super) async fn push(client: &mut Client, paths: &[PathBuf]) -> Result<Vec<R
             );
         }
     }
-    let mut done = Vec::new();
-    for file in files {
-        one(client, &file).await?;
-        done.push(file.release);
-    }
-    Ok(done)
+    Ok(files)
 }
 
 async fn one(client: &mut Client, file: &ReleaseFile) -> Result<(), Failure> {
@@ -65,10 +93,7 @@ async fn one(client: &mut Client, file: &ReleaseFile) -> Result<(), Failure> {
     let artifact = Artifact::Binary {
         version: file.release.version.clone(),
         arch: file.release.arch.clone(),
-        binary: Binary {
-            sha256: file.digest,
-            size,
-        },
+        binary: binary(file),
     };
     client
         .order(Method::PUT, "/api/v1/artifacts", Some(&artifact))

@@ -1,4 +1,5 @@
-//! What a file holds that is to be pushed: a binary of fleetctl, by itself or in a release's tarball.
+//! What a file holds that is to be pushed or deployed: a binary of fleetctl, by itself or in a release's
+//! tarball.
 //!
 //! Nothing is unpacked: of a tarball the program alone is read, into memory and within a bound. A
 //! `SHA256SUMS` beside a file is believed rather than the file.
@@ -13,7 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Cursor, Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -27,11 +28,13 @@ const MAX_ENTRIES: usize = 10_000;
 const MAX_REST: u64 = 1 << 20;
 /// Bytes of a `SHA256SUMS`.
 const MAX_SUMS: u64 = 1 << 20;
+/// What a program begins with.
+const ELF: &[u8] = b"\x7fELF";
 /// Bytes that are hashed together.
 const PIECE: usize = 256 * 1024;
 
-/// A program that can be pushed.
-pub(super) struct ReleaseFile {
+/// A program that can be pushed, or deployed.
+pub(in crate::cli) struct ReleaseFile {
     /// Where it was found, for people.
     pub path: PathBuf,
     /// Which release it is.
@@ -52,7 +55,7 @@ enum Content {
 
 impl ReleaseFile {
     /// Its bytes from an offset on.
-    pub(super) fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+    pub(in crate::cli) fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
         match &self.content {
             Content::File(path) => {
                 let mut file = File::open(path)?;
@@ -69,7 +72,7 @@ impl ReleaseFile {
 }
 
 /// Everything that these paths mean, each looked at.
-pub(super) fn gather(paths: &[PathBuf]) -> Result<Vec<ReleaseFile>, Failure> {
+pub(in crate::cli) fn gather(paths: &[PathBuf]) -> Result<Vec<ReleaseFile>, Failure> {
     let mut all = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -119,6 +122,10 @@ fn in_directory(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)?.take(MAX_FILES) {
         let entry = entry?;
+        // Also what somebody has unpacked there.
+        if !entry.file_type()?.is_file() {
+            continue;
+        }
         let name = entry.file_name().to_string_lossy().into_owned();
         let program =
             name == "fleetctl" || (name.starts_with("fleetctl-") && !name.contains(".deb"));
@@ -127,7 +134,7 @@ fn in_directory(dir: &Path) -> io::Result<Vec<PathBuf>> {
             Some((_, "json" | "txt" | "asc" | "sig" | "sha256" | "tar")) => false,
             _ => program && is_program(&entry.path())?,
         };
-        if wanted && entry.file_type()?.is_file() {
+        if wanted {
             found.push(entry.path());
         }
     }
@@ -138,7 +145,7 @@ fn in_directory(dir: &Path) -> io::Result<Vec<PathBuf>> {
 fn is_program(path: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
     File::open(path)?.take(4).read_to_end(&mut head)?;
-    Ok(head == b"\x7fELF")
+    Ok(head == ELF)
 }
 
 /// What a file holds.
@@ -186,7 +193,9 @@ fn program_of(file: impl Read) -> Result<Vec<u8>, String> {
         let entry = entry.map_err(broken)?;
         let named = {
             let path = entry.path().map_err(broken)?;
-            let depth = path.components().count();
+            // `./` before it is no directory.
+            let names = path.components();
+            let depth = names.filter(|c| matches!(c, Component::Normal(_))).count();
             path.file_name().is_some_and(|n| n == "fleetctl") && depth <= 2
         };
         if !named || !entry.header().entry_type().is_file() || found.is_some() {
@@ -198,7 +207,10 @@ fn program_of(file: impl Read) -> Result<Vec<u8>, String> {
         if bytes.len() as u64 > MAX_PROGRAM {
             return Err(too_large());
         }
-        found = Some(bytes);
+        // A completion for a shell is called so, too.
+        if bytes.starts_with(ELF) {
+            found = Some(bytes);
+        }
     }
     // The checksum of all of it stands at the end of a gzip file, behind the end of the archive.
     let mut rest = archive.into_inner().take(MAX_REST);
@@ -300,9 +312,15 @@ mod tests {
         let packed = tarball(&[
             ("fleetctl-1/README.md", b"read me"),
             ("fleetctl-1/share/bash/fleetctl", b"a completion"),
-            ("fleetctl-1/fleetctl", b"the program"),
+            ("fleetctl-1/fleetctl", b"\x7fELF the program"),
         ]);
-        assert_eq!(program_of(packed.as_slice()).unwrap(), b"the program");
+        let program = program_of(packed.as_slice()).unwrap();
+        assert_eq!(program, b"\x7fELF the program");
+        let dotted = tarball(&[
+            ("bash/fleetctl", b"a completion"),
+            ("./fleetctl-1/fleetctl", b"\x7fELF"),
+        ]);
+        assert_eq!(program_of(dotted.as_slice()).unwrap(), b"\x7fELF");
         let without = tarball(&[("other/thing", b"x")]);
         let said = program_of(without.as_slice()).unwrap_err();
         assert!(said.contains("no fleetctl in it"), "{said}");
@@ -310,7 +328,8 @@ mod tests {
 
     #[test]
     fn a_tarball_that_was_cut_off_is_refused() {
-        let body = vec![7; 100_000];
+        let mut body = vec![7; 100_000];
+        body[..4].copy_from_slice(ELF);
         let packed = tarball(&[("fleetctl-1/fleetctl", &body)]);
         for len in [0, 1, 20, packed.len() / 2, packed.len() - 1] {
             match program_of(&packed[..len]) {
@@ -318,6 +337,23 @@ mod tests {
                 Ok(_) => panic!("{len} of {} bytes are enough", packed.len()),
             }
         }
+    }
+
+    #[test]
+    fn a_tarball_that_was_unpacked_beside_itself_is_found_and_its_directory_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = "fleetctl-1-x86_64-unknown-linux-musl";
+        std::fs::create_dir_all(dir.path().join(name).join("completions/bash")).unwrap();
+        let packed = dir.path().join(format!("{name}.tar.gz"));
+        std::fs::write(&packed, b"").unwrap();
+        std::fs::write(dir.path().join("fleetctl-notes"), b"no program").unwrap();
+        assert_eq!(in_directory(dir.path()).unwrap(), [packed]);
+        // And that directory by itself: the program, not the directories beside it.
+        let unpacked = dir.path().join(name);
+        std::fs::write(unpacked.join("fleetctl"), ELF).unwrap();
+        std::fs::write(unpacked.join("completions/bash/fleetctl"), b"text").unwrap();
+        let found = in_directory(&unpacked).unwrap();
+        assert_eq!(found, [unpacked.join("fleetctl")]);
     }
 
     #[test]

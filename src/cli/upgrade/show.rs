@@ -94,9 +94,24 @@ fn head(view: &UpgradeView) -> String {
         AS_INSTALLED => "every board is to have what was installed on it".to_owned(),
         version => format!("wanted: fleetctl {}", output::visible(version)),
     };
-    let rollout = view.rollout.as_ref().filter(|r| r.active);
-    let rollout = rollout.map(|r| format!("\n{}", super::super::rollout::line(r)));
-    format!("{wanted}; {counts}{}", rollout.unwrap_or_default())
+    format!("{wanted}; {counts}{}", last_rollout(view))
+}
+
+/// The rollout that is under way; or the last one, where it failed: how, and why.
+fn last_rollout(view: &UpgradeView) -> String {
+    let Some(rollout) = &view.rollout else {
+        return String::new();
+    };
+    let mut out = String::new();
+    let verdict = rollout.rollout.verdict.as_ref();
+    if rollout.active || verdict.is_some() {
+        out = format!("\n{}", super::super::rollout::line(rollout));
+    }
+    if let Some(verdict) = verdict {
+        let text = super::super::rollout::verdict_text(rollout, verdict);
+        out += &format!("\n{}", text.trim_end());
+    }
+    out
 }
 
 fn row(node: &UpgradeNode, wide: bool) -> Vec<String> {

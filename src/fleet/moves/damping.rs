@@ -34,6 +34,13 @@ impl Flaps {
         self.damped |= self.penalty >= DAMPED;
     }
 
+    /// A return had a good reason, as is known now.
+    pub(in crate::fleet) fn excuse(&mut self) {
+        if !self.damped {
+            self.penalty = self.penalty.saturating_sub(PENALTY);
+        }
+    }
+
     /// Time has passed.
     pub(super) fn decay(&mut self, at: UnixMs) {
         let steps = at.saturating_sub(self.at_ms) / HALF_LIFE_MS;

@@ -38,6 +38,7 @@ mod size;
 mod token;
 mod trace;
 mod upgrade;
+mod upgrade_plan;
 mod workload;
 
 use super::{Change, Effect, Entry, Fleet, Refusal};

@@ -13,7 +13,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-fn agent() -> Name {
+pub(super) fn agent() -> Name {
     name(AGENT_WORKLOAD)
 }
 
@@ -25,7 +25,7 @@ fn binary(text: &str) -> Binary {
 }
 
 /// A release with binaries for two architectures.
-fn release(version: &str) -> Upgrade {
+pub(super) fn release(version: &str) -> Upgrade {
     let of = |arch: &str| (arch.to_owned(), binary(&format!("{version} {arch}")));
     Upgrade {
         version: version.into(),
@@ -42,7 +42,7 @@ fn release(version: &str) -> Upgrade {
 }
 
 /// A node whose agent can upgrade itself.
-fn join(w: &mut World, n: usize, arch: &str) {
+pub(super) fn join(w: &mut World, n: usize, arch: &str) {
     join_as(w, &format!("n{n}"), arch, &[(CAN_UPGRADE, arch)]);
 }
 
@@ -59,7 +59,7 @@ fn join_as(w: &mut World, node: &str, arch: &str, more: &[(&str, &str)]) {
 }
 
 /// So many boards, all of them able to upgrade.
-fn boards(count: usize) -> World {
+pub(super) fn boards(count: usize) -> World {
     let mut w = World::new(0);
     for n in 0..count {
         join(&mut w, n, "aarch64");
@@ -67,7 +67,7 @@ fn boards(count: usize) -> World {
     w
 }
 
-fn upgrade(w: &mut World, to: &Upgrade) {
+pub(super) fn upgrade(w: &mut World, to: &Upgrade) {
     for change in w.fleet.upgrade_changes(to).unwrap() {
         w.take(change);
     }
@@ -78,30 +78,30 @@ fn told(w: &World, node: &str) -> Option<AssignedInstance> {
     all.find(|i| i.workload.name == agent())
 }
 
-fn version(w: &World, node: &str) -> String {
+pub(super) fn version(w: &World, node: &str) -> String {
     told(w, node).map_or("-".into(), |i| i.workload.version.clone())
 }
 
-fn versions(w: &World, count: usize) -> BTreeSet<String> {
+pub(super) fn versions(w: &World, count: usize) -> BTreeSet<String> {
     (0..count).map(|n| version(w, &format!("n{n}"))).collect()
 }
 
-fn set(texts: &[&str]) -> BTreeSet<String> {
+pub(super) fn set(texts: &[&str]) -> BTreeSet<String> {
     texts.iter().map(|t| (*t).to_owned()).collect()
 }
 
-fn phase(w: &World) -> RolloutPhase {
+pub(super) fn phase(w: &World) -> RolloutPhase {
     let record = w.fleet.workload(AGENT_WORKLOAD).unwrap();
     record.rollout.as_ref().unwrap().phase
 }
 
-fn standing(w: &World, node: &str) -> UpgradeStanding {
+pub(super) fn standing(w: &World, node: &str) -> UpgradeStanding {
     let mut all = w.fleet.upgrade_nodes();
     all.find(|n| n.node.as_str() == node).unwrap().standing
 }
 
 /// Until its rollout is over.
-fn run(w: &mut World) {
+pub(super) fn run(w: &mut World) {
     for _ in 0..60 {
         w.obey_all();
         if !phase(w).is_active() || !w.tick() {
@@ -109,6 +109,28 @@ fn run(w: &mut World) {
         }
     }
     w.obey_all();
+    all_say_what_they_are(w);
+}
+
+/// What a node's agent says of its own release.
+pub(super) fn says(w: &mut World, node: &str, version: &str) {
+    let known = w.fleet.node(node).and_then(|n| n.facts.clone());
+    let mut facts = known.unwrap();
+    facts.agent_version = version.into();
+    match w.give(described(node, facts)) {
+        Ok(_) | Err(Refusal::Unchanged) => {}
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Every agent is what it was told to be.
+fn all_say_what_they_are(w: &mut World) {
+    for node in w.online.clone() {
+        let version = version(w, node.as_str());
+        if version != "-" && version != AS_INSTALLED {
+            says(w, node.as_str(), &version);
+        }
+    }
 }
 
 #[test]
@@ -228,6 +250,7 @@ fn a_board_that_joins_in_the_middle_waits_and_one_that_joins_later_is_guarded() 
     assert_eq!(guard.fallback.version, AS_INSTALLED);
     w.obey_all();
     while told(&w, "n5").unwrap().guard.is_some() && w.tick() {}
+    says(&mut w, "n5", "0.4.0");
     assert_eq!(standing(&w, "n5"), UpgradeStanding::Current);
     assert_eq!(told(&w, "n5").unwrap().guard, None);
     // And where it does not work.
@@ -257,6 +280,7 @@ fn only_the_nodes_that_are_meant_are_upgraded() {
         }
     }
     assert_eq!(versions(&w, 3), set(&["0.4.0"]));
+    all_say_what_they_are(&mut w);
     assert!(
         w.fleet
             .upgrade_nodes()

@@ -20,18 +20,35 @@ pub enum Bad {
     Hangs,
     /// It ends after two seconds.
     Crashes,
+    /// It ends, and leaves processes behind: in its group, and in a session of their own.
+    Forks,
     /// It is a program for another processor.
     WrongArch,
 }
 
 impl Bad {
-    pub const ALL: [Bad; 4] = [Bad::Exits, Bad::Hangs, Bad::Crashes, Bad::WrongArch];
+    pub const ALL: [Bad; 5] = [
+        Bad::Exits,
+        Bad::Hangs,
+        Bad::Crashes,
+        Bad::Forks,
+        Bad::WrongArch,
+    ];
 
     /// What it does after it was asked for anything but its version.
     fn body(self) -> &'static str {
         match self {
             Bad::Exits => "eprintln!(\"this release does not start\"); std::process::exit(3)",
             Bad::Hangs => "loop { std::thread::park() }",
+            Bad::Forks => {
+                "if std::env::args().any(|a| a == \"stray\") { \
+                 std::thread::sleep(std::time::Duration::from_secs(300)); return; } \
+                 let me = std::env::current_exe().unwrap(); \
+                 std::process::Command::new(&me).arg(\"stray\").spawn().unwrap(); \
+                 std::process::Command::new(\"setsid\").arg(&me).arg(\"stray\").spawn().unwrap(); \
+                 std::thread::sleep(std::time::Duration::from_millis(500)); \
+                 eprintln!(\"this release forks\"); std::process::exit(5)"
+            }
             Bad::Crashes | Bad::WrongArch => {
                 "std::thread::sleep(std::time::Duration::from_secs(2)); \
                  eprintln!(\"this release crashes\"); std::process::exit(4)"
