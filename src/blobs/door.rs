@@ -116,17 +116,21 @@ impl Door {
         self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a node, of which it has at most so many; the error is the answer.
-    fn slot(self: &Arc<Door>, principal: &str, most: usize) -> Result<Arc<Slot>, Response<Body>> {
+    /// A place for a node, of which it has at most so many; the error is what to answer.
+    fn slot(
+        self: &Arc<Door>,
+        principal: &str,
+        most: usize,
+    ) -> Result<Arc<Slot>, (StatusCode, &'static str)> {
         let Ok(transfer) = self.transfers.clone().try_acquire_owned() else {
             let text = "too many nodes fetch something at this moment\n";
-            return Err(later(StatusCode::SERVICE_UNAVAILABLE, text));
+            return Err((StatusCode::SERVICE_UNAVAILABLE, text));
         };
         let mut fetching = self.fetching();
         let count = fetching.get(principal).copied().unwrap_or(0);
         if count >= most {
             let text = "this node fetches several blobs at once already\n";
-            return Err(later(StatusCode::TOO_MANY_REQUESTS, text));
+            return Err((StatusCode::TOO_MANY_REQUESTS, text));
         }
         fetching.insert(principal.to_owned(), count + 1);
         Ok(Arc::new(Slot {
@@ -171,7 +175,7 @@ impl Door {
         known();
         let slot = match self.slot(&principal, MAX_PER_NODE) {
             Ok(slot) => slot,
-            Err(answer) => return answer,
+            Err((status, text)) => return later(status, text),
         };
         let (gate, of_body) = (self.gate.clone(), slot.clone());
         // Its place is taken for as long as its bytes flow.
@@ -208,7 +212,7 @@ impl Door {
         known();
         let slot = match self.slot(&principal, MAX_PER_NODE_WITH_IMAGES) {
             Ok(slot) => slot,
-            Err(answer) => return answer,
+            Err((status, text)) => return later(status, text),
         };
         let image = self.images.get().and_then(|images| images(reference));
         let Some(image) = image.and_then(|image| serde_json::to_vec(&image).ok()) else {
