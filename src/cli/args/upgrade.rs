@@ -21,7 +21,8 @@ With -l or --node only these nodes are upgraded, now and when they join later. A
 out: the fleet decides nothing there, and they keep the release that they have, until an upgrade \
 includes them.
 
-A FILE (a binary, a release's .tar.gz, a directory of them) is pushed first.";
+A FILE (a binary, a release's .tar.gz, a directory of them) is pushed first; with --plan nothing is \
+sent, and what would be pushed is said.";
 
 #[derive(Debug, Args)]
 #[command(
