@@ -52,6 +52,7 @@ reproducible: ## Build what `make release` made a second time elsewhere; every b
 clean: ## Remove what was built, and stop the tests' engines; .data (the fleet of `make up`) stays
 	cargo clean
 	@if [ -d .engines ]; then tests/engines.sh stop .engines && rm -rf .engines; fi
+	rm -rf .boards
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,6 +1,6 @@
 //! Puts the dashboard's files where the binary takes them from, without the comments and the
 //! indentation: those are for who works on the files, and `--dashboard-dir` serves them as they are.
-//! Each is packed (gzip), as browsers take it.
+//! Each is packed (gzip), as browsers take it. So is the description of the API.
 
 #[path = "http/strip.rs"]
 mod strip;
@@ -9,12 +9,17 @@ use flate2::{Compression, GzBuilder};
 use std::{env, error::Error, fs, io::Write, path::Path};
 
 const FROM: &str = "src/http/dashboard";
+const OPENAPI: &str = "src/http/openapi/openapi.json";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=src/build.rs");
     println!("cargo:rerun-if-changed=src/http/strip.rs");
     println!("cargo:rerun-if-changed={FROM}");
-    let to = Path::new(&env::var("OUT_DIR")?).join("dashboard");
+    println!("cargo:rerun-if-changed={OPENAPI}");
+    let out = env::var("OUT_DIR")?;
+    let out = Path::new(&out);
+    fs::write(out.join("openapi.json.gz"), packed(&fs::read(OPENAPI)?)?)?;
+    let to = out.join("dashboard");
     // A file that is gone must not stay.
     if to.exists() {
         fs::remove_dir_all(&to)?;

@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Method, Response, StatusCode, header};
 use std::{
     fs::File,
     io::{self, Read},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 use tokio::task::spawn_blocking;
 
@@ -46,6 +46,7 @@ pub(crate) async fn answer(
     let asked = value(header::RANGE).filter(|_| same && method == Method::GET);
     let asked = asked.map(str::to_owned);
     let known = value(header::IF_NONE_MATCH).is_some_and(|tag| tag == etag);
+    let sender = blobs.clone();
     let opened = spawn_blocking(move || -> io::Result<_> {
         let size = blobs.open_at(&digest, 0)?.1;
         let part = part(asked.as_deref(), size);
@@ -85,15 +86,15 @@ pub(crate) async fn answer(
     };
     let body = match method == Method::HEAD || length == 0 {
         true => Body::empty(),
-        false => body(file, length, allowed),
+        false => body(sender, file, length, allowed),
     };
     response.body(body).map(Some).map_err(io::Error::other)
 }
 
 /// The next so many bytes of a file. One that has fewer breaks off: the connection ends, and who
 /// reads knows that something is missing.
-fn body(file: File, left: u64, allowed: Allowed) -> Body {
-    let read = move |(mut file, left, allowed): (File, u64, Allowed)| async move {
+fn body(blobs: Arc<Blobs>, file: File, left: u64, allowed: Allowed) -> Body {
+    let read = move |(blobs, mut file, left, allowed): (Arc<Blobs>, File, u64, Allowed)| async move {
         if left == 0 {
             return Ok(None);
         }
@@ -107,8 +108,9 @@ fn body(file: File, left: u64, allowed: Allowed) -> Body {
             Ok((file, Bytes::from(chunk)))
         })
         .await??;
-        let left = left - chunk.len() as u64;
-        Ok(Some((chunk, (file, left, allowed))))
+        let sent = chunk.len() as u64;
+        blobs.traffic.sent.fetch_add(sent, Ordering::Relaxed);
+        Ok(Some((chunk, (blobs, file, left - sent, allowed))))
     };
-    Body::from_stream(stream::try_unfold((file, left, allowed), read))
+    Body::from_stream(stream::try_unfold((blobs, file, left, allowed), read))
 }

@@ -45,7 +45,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
     time::{Duration, SystemTime},
 };
 
@@ -74,6 +74,17 @@ pub struct Blobs {
     uploads: Mutex<BTreeMap<Digest, upload::State>>,
     /// When the files that were found to be right were changed last, as the file system counts it.
     right: Mutex<BTreeMap<Digest, (i64, i64)>>,
+    /// Bytes that came and went since the start.
+    pub traffic: Traffic,
+}
+
+/// Bytes of blobs since the start, repeats among them.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// From operators.
+    pub received: AtomicU64,
+    /// To nodes and operators.
+    pub sent: AtomicU64,
 }
 
 /// What was taken away.
@@ -175,6 +186,7 @@ impl Blobs {
             dir: dir.to_owned(),
             uploads: Mutex::default(),
             right: Mutex::default(),
+            traffic: Traffic::default(),
         })
     }
 

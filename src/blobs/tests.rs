@@ -9,7 +9,7 @@ use std::{
     io::Read,
     os::unix::fs::PermissionsExt,
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -74,6 +74,7 @@ fn a_blob_is_there_once_all_of_it_came_and_its_hash_is_right() {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(!blobs.partial(&digest).exists());
+    assert_eq!(blobs.traffic.received.load(Ordering::Relaxed), 11);
     let again = put(&blobs, digest, b"hello world", 0, 5);
     assert!(
         matches!(again, Err(BlobError::Offset { there: 11, .. })),

@@ -15,7 +15,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -223,6 +223,8 @@ impl Upload {
             return Err(BlobError::Length);
         }
         self.file.write_all(bytes)?;
+        let received = &self.blobs.traffic.received;
+        received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if self.state.hashed == self.at {
             self.state.hasher.update(bytes);
             self.state.hashed = after;

@@ -160,7 +160,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Validate(args) => validate::run(&args),
         Verb::Completion { shell } => complete::script(shell),
         Verb::Openapi => {
-            output::print(&(crate::http::openapi_document() + "\n"))?;
+            output::print(&crate::http::openapi_document())?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Context(verb) => context::run(verb),

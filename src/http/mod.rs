@@ -62,7 +62,7 @@ pub use metrics::Requests;
 pub(crate) use metrics::serve_broker;
 pub use moves::{DrainRequest, MigrateRequest, MigrateResponse, RebalanceLimits, RebalanceRequest};
 pub use nodes::{CommandResponse, LabelChange};
-pub use openapi::document as openapi_document;
+pub use openapi::{document as openapi_document, from_code as openapi_from_code};
 pub use problem::ProblemDocument;
 pub use rollouts::{RollbackRequest, RollbackResponse, RolloutVerb, RolloutView};
 pub use serve::{HttpError, Served, serve};

@@ -243,6 +243,8 @@ fn nodes_fetch_at_the_brokers_port_until_they_are_revoked() {
         "Range: bytes=5-9\r\n",
     );
     assert_eq!((part.status, &part.body[..]), (206, &bytes[5..10]));
+    let counted = |way: &str| fleet.metric(&format!("fleetctl_blob_{way}_bytes_total"));
+    assert_eq!((counted("received"), counted("sent")), (300_000, 300_005));
 
     let refused = |password: &str, user: &str| fetch(&port, &what, user, password, "").status;
     assert_eq!(refused(&statement(&agent, 2), "node"), 401, "said before");

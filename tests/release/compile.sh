@@ -4,17 +4,16 @@
 #   tests/release/compile.sh TARGET OUT     puts the binary of TARGET at OUT
 #   tests/release/compile.sh TARGET --check says what is missing for that, and how to get it
 #
-# Who builds what:
-#   x86_64-*-musl         C by musl-gcc, linked by the machine's cc with Rust's own musl (musl-gcc as the
-#                         linker makes a binary that is dynamic and does not start)
-#   aarch64-*-musl        C by zig (pinned, tests/release/zig.sh), linked by rust-lld with Rust's own musl.
-#                         It would do for x86_64 too, but its SQLite is 150 KiB larger than gcc's.
-#   armv7-*-gnueabihf     C and linking by Debian's cross compiler, with its static glibc, since Rust
-#                         has no musl for this target that could be fetched everywhere
+# Who builds what; rust-lld, which comes with Rust, links all of them:
+#   x86_64-*-musl         C by musl-gcc, with Rust's own musl
+#   aarch64-*-musl        C by zig (pinned, tests/release/zig.sh), with Rust's own musl. It would do for
+#                         x86_64 too, but its SQLite is 150 KiB larger than gcc's.
+#   armv7-*-gnueabihf     C by Debian's cross compiler, with its static glibc, since Rust has no musl
+#                         for this target that could be fetched everywhere
 #
 # The same bytes: nothing of the directories, the clock or the machine gets in. Paths are mapped to
-# fixed ones, for Rust by --remap-path-prefix, for C by -ffile-prefix-map; flags that have a path in
-# them are part of the names of symbols, so that of the linker's script is relative.
+# fixed ones, for Rust by --remap-path-prefix, for C by -ffile-prefix-map. Flags with a path in them
+# are part of the names of symbols, so what the linker needs is told to it by a script of its own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 usage='usage: tests/release/compile.sh TARGET OUT'
@@ -71,54 +70,79 @@ c_compiler() {
     mv "$tools/$target-cc.new" "$tools/$target-cc"
 }
 
-# Without tables for unwinding: a panic aborts, so nobody reads them, and they were an eighth of the
-# binary. They are left out when it is linked, since those of the standard library are built already.
-#
+# The linker as a script, with what holds for every target:
+#   without tables for unwinding: a panic aborts, so nobody reads them, and they were an eighth of the
+#     binary. They are left out when it is linked, since those of the standard library are built already;
+#   functions with the same code are one (--icf);
+#   those that an agent at rest needs stand side by side (packaging/hot-functions.txt): the kernel maps
+#     code in pieces of 64 KiB, and strewn over the binary they cost it 5 MiB of memory.
+link_with() {
+    local order=$tools/hot-functions.ld said=$1
+    shift
+    {
+        echo 'SECTIONS { .text.hot : {'
+        sed -n 's/^\([^#].*\)$/*(.text.\1)/p' packaging/hot-functions.txt
+        echo '} } INSERT BEFORE .text;'
+    } >"$order.new"
+    mv "$order.new" "$order"
+    {
+        printf '#!/bin/sh\nexec'; printf ' %q' "$@"; printf ' "$@"'
+        for flag in --no-eh-frame-hdr --build-id=none --icf=all \
+            "--script=$PWD/packaging/no-unwind-tables.ld" "--script=$order"; do
+            printf ' %q' "$said$flag"
+        done
+        echo
+    } >"$tools/$target-ld.new"
+    chmod 755 "$tools/$target-ld.new"
+    mv "$tools/$target-ld.new" "$tools/$target-ld"
+}
+lld=$sysroot/lib/rustlib/$host/bin
+[[ -x $lld/rust-lld && -x $lld/gcc-ld/ld.lld ]] ||
+    fail "rust-lld is missing: it comes with a Rust from rustup (https://rustup.rs, needs no root)"
+
 # At a fixed address: a binary that moves itself has its tables rewritten at each start, which costs
 # every process, and every native workload has one of ours, some 200 KiB of its own.
-flags=(-C relocation-model=static)
+# Names of functions say which types they are for, so that those of the list are found again.
+flags=(-C relocation-model=static -C symbol-mangling-version=v0)
 case $target in
 x86_64-unknown-linux-musl)
-    linker=cc archiver=ar
+    archiver=ar
     command -v musl-gcc >/dev/null ||
         fail "musl-gcc is missing; it compiles the C parts (SQLite, ring). On Debian: apt-get install musl-tools
        (without root: apt-get download musl-tools musl-dev musl and dpkg-deb -x each, or build in a container of Debian)"
     c_compiler musl-gcc
-    # shellcheck disable=SC2054 # the commas are the linker's
-    flags+=(-C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,--build-id=none
-        -C link-arg=-Wl,-T,packaging/no-unwind-tables.ld)
+    link_with '' "$lld/rust-lld"
+    # What repeats in the code is there once, as LLVM does on ARM by itself: a fifteenth of the binary.
+    flags+=(-C linker-flavor=ld.lld -C link-self-contained=yes -C llvm-args=-enable-machine-outliner=always)
     ;;
 aarch64-unknown-linux-musl)
-    linker=rust-lld
-    [[ -x $sysroot/lib/rustlib/$host/bin/rust-lld ]] ||
-        fail "rust-lld is missing: it comes with a Rust from rustup (https://rustup.rs, needs no root)"
     zig=$(tests/release/zig.sh "$tools")
     export ZIG_GLOBAL_CACHE_DIR=$tools/zig-cache ZIG_LOCAL_CACHE_DIR=$tools/zig-cache
     c_compiler "$zig" cc -target "${target%%-*}-linux-musl"
     printf '#!/bin/sh\nexec %q ar "$@"\n' "$zig" >"$tools/$target-ar"
     chmod 755 "$tools/$target-ar"
     archiver=$tools/$target-ar
-    flags+=(-C linker-flavor=ld.lld -C link-self-contained=yes -C link-arg=--no-eh-frame-hdr
-        -C link-arg=--build-id=none -C link-arg=-T -C link-arg=packaging/no-unwind-tables.ld)
+    link_with '' "$lld/rust-lld"
+    flags+=(-C linker-flavor=ld.lld -C link-self-contained=yes)
     ;;
 armv7-unknown-linux-gnueabihf)
-    linker=arm-linux-gnueabihf-gcc archiver=arm-linux-gnueabihf-ar
-    command -v $linker >/dev/null ||
-        fail "$linker is missing; on Debian: apt-get install gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
+    gcc=arm-linux-gnueabihf-gcc archiver=arm-linux-gnueabihf-ar
+    command -v $gcc >/dev/null ||
+        fail "$gcc is missing; on Debian: apt-get install gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
        (without root: build in a container of Debian, or leave the target out: make release TARGETS=x86_64-unknown-linux-musl)"
-    [[ -e $($linker -print-file-name=libc.a) ]] ||
+    [[ -e $($gcc -print-file-name=libc.a) ]] ||
         fail "the static C library for $target is missing; on Debian: apt-get install libc6-dev-armhf-cross"
-    c_compiler $linker
-    # shellcheck disable=SC2054 # the commas are the linker's
-    flags+=(-C target-feature=+crt-static -C link-arg=-Wl,--build-id=none
-        -C link-arg=-Wl,-T,packaging/no-unwind-tables.ld)
+    c_compiler $gcc
+    link_with -Wl, "$gcc" "-B$lld/gcc-ld" -fuse-ld=lld
+    # The short form of its instructions, as in all of Debian's programs for it: a quarter smaller.
+    flags+=(-C target-feature=+crt-static,+thumb-mode)
     ;;
 esac
 if [[ $out == --check ]]; then exit 0; fi
 for map in "${prefixes[@]}"; do flags+=("--remap-path-prefix=$map"); done
 
 name=${target//-/_}
-export "CC_$name=$tools/$target-cc" "AR_$name=$archiver" "CARGO_TARGET_${name^^}_LINKER=$linker"
+export "CC_$name=$tools/$target-cc" "AR_$name=$archiver" "CARGO_TARGET_${name^^}_LINKER=$tools/$target-ld"
 # What the caller's shell says of flags would change the bytes.
 unset RUSTFLAGS CFLAGS "CFLAGS_$name"
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; printf '%s' "${flags[*]}")

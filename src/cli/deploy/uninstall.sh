@@ -35,10 +35,10 @@ elif [ -d /run/openrc ] && command -v rc-service >/dev/null; then
 fi
 rm -f "$INSTALL_DIR/fleetctl" "$INSTALL_DIR"/.fleetctl-new.* || trouble write "$INSTALL_DIR/fleetctl"
 if [ "$PURGE" = yes ]; then
-    rm -rf /etc/fleetctl "$DATA_DIR" || trouble write "$DATA_DIR"
-    rmdir "${DATA_DIR%/*}" 2>/dev/null
-else
-    rm -f /etc/fleetctl/join.token /etc/fleetctl/.changed
+    # What else is there belongs to another role of this machine.
+    rm -rf /etc/fleetctl/agent.toml /etc/fleetctl/agent.env "$DATA_DIR" || trouble write "$DATA_DIR"
 fi
+rm -f /etc/fleetctl/join.token /etc/fleetctl/.changed
+rmdir /etc/fleetctl "${DATA_DIR%/*}" 2>/dev/null
 echo "fleetctl-had $had"
 echo fleetctl-done

@@ -28,6 +28,13 @@ pub(super) fn write(c: &Controller, text: &mut Text) {
         help,
         c.events.published(),
     );
+    let traffic = &c.blobs.traffic;
+    let help = "Bytes of binaries and layers that operators pushed, since the start.";
+    let bytes = traffic.received.load(Ordering::Relaxed);
+    text.counter("fleetctl_blob_received_bytes_total", help, bytes);
+    let help = "Bytes of binaries and layers that were sent, to nodes above all, since the start.";
+    let bytes = traffic.sent.load(Ordering::Relaxed);
+    text.counter("fleetctl_blob_sent_bytes_total", help, bytes);
     let help = "1 when the controller is connected to its broker.";
     let connected = u8::from(c.connected.load(Ordering::Relaxed));
     text.gauge("fleetctl_broker_connected", help, f64::from(connected));
