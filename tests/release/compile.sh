@@ -106,7 +106,7 @@ lld=$sysroot/lib/rustlib/$host/bin
 flags=(-C relocation-model=static -C symbol-mangling-version=v0)
 case $target in
 x86_64-unknown-linux-musl)
-    archiver=ar
+    archiver="ar"
     command -v musl-gcc >/dev/null ||
         fail "musl-gcc is missing; it compiles the C parts (SQLite, ring). On Debian: apt-get install musl-tools
        (without root: apt-get download musl-tools musl-dev musl and dpkg-deb -x each, or build in a container of Debian)"
@@ -135,7 +135,7 @@ armv7-unknown-linux-gnueabihf)
     c_compiler $gcc
     link_with -Wl, "$gcc" "-B$lld/gcc-ld" -fuse-ld=lld
     # The short form of its instructions, as in all of Debian's programs for it: a quarter smaller.
-    flags+=(-C target-feature=+crt-static,+thumb-mode)
+    flags+=(-C "target-feature=+crt-static,+thumb-mode")
     ;;
 esac
 if [[ $out == --check ]]; then exit 0; fi
