@@ -190,7 +190,7 @@ pub enum NotARelease {
     #[error("it is for a processor that no release of fleetctl is for (ELF machine {0})")]
     UnknownMachine(u16),
     /// It has no marker.
-    #[error("it is a program, and does not say which release of fleetctl it is")]
+    #[error("it is a program, and not fleetctl: it does not say which release it is")]
     NoMarker,
     /// Its marker and its headers contradict each other.
     #[error("it says that it is {release}, and is a program for {machine}")]

@@ -1,10 +1,7 @@
 //! The worst texts of 1 MiB: whoever may only read can send them, and others wait meanwhile.
 
 use crate::manifest::{MAX_SOURCE_BYTES, Problems, Reading, Source, parse_many_with};
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 /// `line` for 0, 1, 2, … behind `head` until the text is full.
 fn full(head: &str, line: impl Fn(usize) -> String, tail: &str) -> String {
@@ -289,6 +286,13 @@ fn read(name: &str, text: String) -> Result<Reading, Problems> {
     parse_many_with(&[source], &variables)
 }
 
+/// For how long this thread has had a processor.
+fn on_processor() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("statistics");
+    let nanoseconds = stat.split(' ').next().and_then(|n| n.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("a number"))
+}
+
 #[test]
 fn the_worst_texts_are_read_within_a_second() {
     let mut late = Vec::new();
@@ -300,14 +304,14 @@ fn the_worst_texts_are_read_within_a_second() {
         for (what, text) in texts {
             assert!(text.len() <= MAX_SOURCE_BYTES, "{name} {what}");
             let bytes = text.len();
-            // Others may have the processor; who is slow is slow each time.
+            // Time on the processor: others may have it, too. Who is slow is slow each time.
             let mut took = Duration::MAX;
             let mut found = None;
             for _ in 0..3 {
                 if took > LONGEST {
-                    let start = Instant::now();
+                    let start = on_processor();
                     found = Some(read(name, text.clone()));
-                    took = took.min(start.elapsed());
+                    took = took.min(on_processor() - start);
                 }
             }
             let Some(found) = found else { continue };
