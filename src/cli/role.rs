@@ -15,14 +15,20 @@ use crate::{
     gate::FleetGate,
     identity::FleetIdentity,
     support::{
-        Shutdown, clock,
+        Shutdown, clock, memory,
         service::{self, Watchdog},
     },
     upgrade::{self, Begun},
 };
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use tokio::time;
 use tracing::{error, info};
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// So long a start takes, with what follows of it.
+const START: Duration = Duration::from_secs(10);
+/// Between two times that memory is given back.
+const SETTLE_EVERY: Duration = Duration::from_secs(60);
 
 /// Logs go to stderr.
 fn start_log(common: &Common) {
@@ -134,11 +140,14 @@ pub(super) fn broker(args: &BrokerArgs) -> Result<ExitCode, Failure> {
     runtime(2)?.block_on(serve_broker(config))
 }
 
-/// Once the start is over, its memory is given back.
+/// Once the start is over, its memory is given back, and later that of what is seldom done.
 async fn settle() {
-    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
-    crate::support::memory::release_start_code();
-    crate::support::memory::release_start_stack();
+    time::sleep(START).await;
+    memory::release_start_stack();
+    loop {
+        memory::release_code();
+        time::sleep(SETTLE_EVERY).await;
+    }
 }
 
 async fn serve_broker(config: BrokerConfig) -> Result<ExitCode, Failure> {

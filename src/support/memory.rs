@@ -1,49 +1,74 @@
 //! Giving back what only the start needed.
 
-/// Tells the kernel that the pages of this program's code are not needed just now.
+#[cfg(target_pointer_width = "64")]
+use libc::Elf64_Phdr as Header;
+
+#[cfg(target_pointer_width = "32")]
+use libc::Elf32_Phdr as Header;
+
+/// Tells the kernel that the pages of this program's code and constants are not needed just now.
 ///
 /// A start runs through code that is never used again (arguments, keys, certificates), and the
 /// kernel maps sixteen pages for each one touched. Those that are needed come back from the page
-/// cache when they are; the others stay out of this process. Only code is named, which is never
-/// written, so nothing can be lost.
-pub fn release_start_code() {
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else {
-        return;
-    };
-    let Ok(program) = std::fs::read_link("/proc/self/exe") else {
-        return;
-    };
-    let program = program.to_string_lossy();
-    for line in maps.lines().filter(|l| l.ends_with(&*program)) {
-        let mut words = line.split_whitespace();
-        let (Some(range), Some("r-xp")) = (words.next(), words.next()) else {
-            continue;
-        };
-        let Some((from, to)) = range.split_once('-') else {
-            continue;
-        };
-        let (Ok(from), Ok(to)) = (
-            usize::from_str_radix(from, 16),
-            usize::from_str_radix(to, 16),
-        ) else {
-            continue;
-        };
-        let start = std::ptr::with_exposed_provenance_mut(from);
-        // SAFETY: the range is a private, read-only mapping of this program's file. Dropping its
-        // pages is invisible: a page that is touched again is read from the same file.
+/// cache when they are; the others stay out of this process. Nothing is read and nothing is
+/// allocated for it, so that the smallest of our processes can do it, too.
+pub fn release_code() {
+    let page = rustix::param::page_size();
+    let (mut bytes, mut ok) = (0, true);
+    for (from, to) in read_only(own_headers(), page) {
+        // SAFETY: the range is part of a segment of this program that nobody writes to, a private
+        // mapping of its file. Dropping its pages is invisible: one that is touched again is read
+        // from the same file.
         let dropped = unsafe {
             rustix::mm::madvise(
-                start,
-                to.saturating_sub(from),
+                std::ptr::with_exposed_provenance_mut(from),
+                to - from,
                 rustix::mm::Advice::LinuxDontNeed,
             )
         };
-        tracing::debug!(
-            bytes = to.saturating_sub(from),
-            ok = dropped.is_ok(),
-            "start code released"
-        );
+        bytes += to - from;
+        ok &= dropped.is_ok();
     }
+    tracing::debug!(bytes, ok, "code released");
+}
+
+/// The headers of this program, as the kernel has mapped them.
+fn own_headers() -> &'static [Header] {
+    // SAFETY: it only looks up a number.
+    let value = |key| unsafe { libc::getauxval(key) };
+    let (at, count) = (value(libc::AT_PHDR), value(libc::AT_PHNUM));
+    let size_fits = usize::try_from(value(libc::AT_PHENT)) == Ok(size_of::<Header>());
+    let (Ok(at), Ok(count)) = (usize::try_from(at), usize::try_from(count)) else {
+        return &[];
+    };
+    if at == 0 || !size_fits {
+        return &[];
+    }
+    // SAFETY: the kernel says that so many headers of this size are there; they are a part of the
+    // program, and stay as they are for as long as it runs.
+    unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(at), count) }
+}
+
+/// Where the segments are that are never written to, in whole pages, from and to.
+fn read_only(headers: &[Header], page: usize) -> impl Iterator<Item = (usize, usize)> {
+    let number = |n| usize::try_from(n).ok();
+    // One that can be anywhere was moved by so much.
+    let own = headers.iter().find(|h| h.p_type == libc::PT_PHDR);
+    let moved = own.and_then(|h| {
+        let at = headers.as_ptr().expose_provenance();
+        Some(at.wrapping_sub(number(h.p_vaddr)?))
+    });
+    let segments = headers
+        .iter()
+        .filter(|h| h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W == 0);
+    segments.filter_map(move |h| {
+        let begin = number(h.p_vaddr)?.wrapping_add(moved?);
+        let end = begin.checked_add(number(h.p_memsz)?)?;
+        // What shares a page with it may be another segment.
+        let from = begin.checked_next_multiple_of(page)?;
+        let to = end.checked_sub(end.checked_rem(page)?)?;
+        (from < to).then_some((from, to))
+    })
 }
 
 /// Left alone below the stack's present end: what the calls from here on, and signals, may use.
@@ -96,7 +121,9 @@ fn unused_stack(maps: &str, here: usize, page: usize) -> Option<(usize, usize)> 
 
 #[cfg(test)]
 mod tests {
-    use super::{STACK_MARGIN, release_start_stack, unused_stack};
+    use super::{
+        STACK_MARGIN, own_headers, read_only, release_code, release_start_stack, unused_stack,
+    };
 
     const MAPS: &str = "00400000-00ece000 r-xp 00001000 fe:00 7 /usr/bin/fleetctl\n\
         7ffd6ba45000-7ffd6baa1000 rw-p 00000000 00:00 0 [stack]\n";
@@ -117,6 +144,40 @@ mod tests {
         assert_eq!(unused_stack(MAPS, 0x7f00_0000_0000, 4096), None);
         assert_eq!(unused_stack("", 0x7f00_0000_0000, 4096), None);
         assert_eq!(unused_stack("nonsense [stack]", 0, 0), None);
+    }
+
+    #[test]
+    fn code_and_constants_are_released_and_nothing_that_is_written_to() {
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");
+        let page = rustix::param::page_size();
+        let found: Vec<(usize, usize)> = read_only(own_headers(), page).collect();
+        let here = code_and_constants_are_released_and_nothing_that_is_written_to as fn() as usize;
+        let constant = MAPS.as_ptr().addr();
+        for (what, at) in [("code", here), ("constants", constant)] {
+            assert!(
+                found.iter().any(|(from, to)| (*from..*to).contains(&at)),
+                "{what} at {at:x}: {found:x?}"
+            );
+        }
+        for (from, to) in &found {
+            let within = maps.lines().find(|line| {
+                let range = line
+                    .split(' ')
+                    .next()
+                    .and_then(|range| range.split_once('-'));
+                let parts = range.map(|(a, b)| [a, b].map(|n| usize::from_str_radix(n, 16)));
+                matches!(parts, Some([Ok(a), Ok(b)]) if a <= *from && *to <= b)
+            });
+            let line = within.expect("it is mapped");
+            assert!(!line[..40].contains('w'), "{line}");
+        }
+        release_code();
+        assert!(MAPS.contains("fleetctl"), "it is read again");
+    }
+
+    #[test]
+    fn without_headers_nothing_is_released() {
+        assert_eq!(read_only(&[], 4096).count(), 0);
     }
 
     /// Fills the stack as deep as a start does, and more.

@@ -135,7 +135,7 @@ armv7-unknown-linux-gnueabihf)
     c_compiler $gcc
     link_with -Wl, "$gcc" "-B$lld/gcc-ld" -fuse-ld=lld
     # The short form of its instructions, as in all of Debian's programs for it: a quarter smaller.
-    flags+=(-C "target-feature=+crt-static,+thumb-mode")
+    flags+=(-C linker-flavor=gcc -C "target-feature=+crt-static,+thumb-mode")
     ;;
 esac
 if [[ $out == --check ]]; then exit 0; fi

@@ -32,6 +32,7 @@ use super::directory::{InstanceDir, Lock};
 use super::process_id::{ProcessId, boot_id};
 use super::program::NotStarted;
 use super::record::{End, Ending, State, now_ms};
+use crate::support::memory::release_code;
 use child::Program;
 use output::Output;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -129,6 +130,8 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
     }
     tell(answer::RUNS);
     let _ = dir.keep_room();
+    // From here on it waits, beside every program there is.
+    release_code();
 
     let end = look_after(dir, &mut program, &signals);
     let ending = child::ending(dir, &program, end, out_of_memory_kills() > kills_before);
