@@ -28,7 +28,7 @@ use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::Subsc
 /// So long a start takes, with what follows of it.
 const START: Duration = Duration::from_secs(10);
 /// Between two times that memory is given back.
-const SETTLE_EVERY: Duration = Duration::from_secs(60);
+const SETTLE_EVERY: Duration = Duration::from_secs(30);
 
 /// Logs go to stderr.
 fn start_log(common: &Common) {

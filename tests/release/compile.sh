@@ -3,6 +3,7 @@
 #
 #   tests/release/compile.sh TARGET OUT     puts the binary of TARGET at OUT
 #   tests/release/compile.sh TARGET --check says what is missing for that, and how to get it
+#   SYMBOLS=1 tests/release/compile.sh …    with the names of its functions, for hot-functions.py
 #
 # Who builds what; rust-lld, which comes with Rust, links all of them:
 #   x86_64-*-musl         C by musl-gcc, with Rust's own musl
@@ -74,24 +75,25 @@ c_compiler() {
 #   without tables for unwinding: a panic aborts, so nobody reads them, and they were an eighth of the
 #     binary. They are left out when it is linked, since those of the standard library are built already;
 #   functions with the same code are one (--icf);
-#   those that an agent at rest needs stand side by side (packaging/hot-functions.txt): the kernel maps
-#     code in pieces of 64 KiB, and strewn over the binary they cost it 5 MiB of memory.
+#   those that an agent at rest needs stand side by side: the kernel maps code in pieces of 64 KiB, and
+#     strewn over the binary they cost it 5 MiB of memory. They are known by names without the hashes
+#     that each build has of its own (packaging/hot-functions.txt), so it is linked twice: the first
+#     time says how they are called here.
 link_with() {
-    local order=$tools/hot-functions.ld said=$1
+    local said=$1 flag common=() second=()
     shift
+    for flag in --no-eh-frame-hdr --build-id=none "--script=$PWD/packaging/no-unwind-tables.ld"; do
+        common+=("$said$flag")
+    done
+    for flag in --icf=all "--symbol-ordering-file=$tools/$target.order" --no-warn-symbol-ordering; do
+        second+=("$said$flag")
+    done
     {
-        echo 'SECTIONS { .text.hot : {'
-        sed -n 's/^\([^#].*\)$/*(.text.\1)/p' packaging/hot-functions.txt
-        echo '} } INSERT BEFORE .text;'
-    } >"$order.new"
-    mv "$order.new" "$order"
-    {
-        printf '#!/bin/sh\nexec'; printf ' %q' "$@"; printf ' "$@"'
-        for flag in --no-eh-frame-hdr --build-id=none --icf=all \
-            "--script=$PWD/packaging/no-unwind-tables.ld" "--script=$order"; do
-            printf ' %q' "$said$flag"
-        done
-        echo
+        printf '#!/bin/sh\nset -e\n'
+        printf '%q ' "$@"; printf '"$@"'; printf ' %q' "${common[@]}" "$said--no-demangle" "$said-Map=$tools/$target.map"
+        printf "\nawk -f %q %q %q >%q\n" "$PWD/tests/release/hot-functions.awk" "$PWD/packaging/hot-functions.txt" \
+            "$tools/$target.map" "$tools/$target.order"
+        printf '%q ' "$@"; printf '"$@"'; printf ' %q' "${common[@]}" "${second[@]}"; echo
     } >"$tools/$target-ld.new"
     chmod 755 "$tools/$target-ld.new"
     mv "$tools/$target-ld.new" "$tools/$target-ld"
@@ -133,12 +135,14 @@ armv7-unknown-linux-gnueabihf)
     [[ -e $($gcc -print-file-name=libc.a) ]] ||
         fail "the static C library for $target is missing; on Debian: apt-get install libc6-dev-armhf-cross"
     c_compiler $gcc
-    link_with -Wl, "$gcc" "-B$lld/gcc-ld" -fuse-ld=lld
+    # Where the tables for unwinding would be, which the C library asks for.
+    link_with -Wl, "$gcc" "-B$lld/gcc-ld" -fuse-ld=lld -Wl,--defsym=__exidx_start=0 -Wl,--defsym=__exidx_end=0
     # The short form of its instructions, as in all of Debian's programs for it: a quarter smaller.
     flags+=(-C linker-flavor=gcc -C "target-feature=+crt-static,+thumb-mode")
     ;;
 esac
 if [[ $out == --check ]]; then exit 0; fi
+if [[ -n ${SYMBOLS:-} ]]; then flags+=(-C strip=none); fi
 for map in "${prefixes[@]}"; do flags+=("--remap-path-prefix=$map"); done
 
 name=${target//-/_}
@@ -153,6 +157,7 @@ mkdir -p "$(dirname "$out")"
 cp --remove-destination "$build_dir/$target/release/fleetctl" "$out"
 
 # Looked at once more here: a mistake in what is above would be seen on a board only.
+if [[ -n ${SYMBOLS:-} ]]; then exit 0; fi
 headers=$(readelf -lSW "$out")
 # One that needs a dynamic linker would start here and on no board.
 if grep -q INTERP <<<"$headers"; then fail "$out is not static"; fi
