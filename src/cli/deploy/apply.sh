@@ -1,4 +1,4 @@
-# Makes the board as wanted. Before this text stand INSTALL_DIR, DATA_DIR, INIT, SHA256 (empty: no
+# Makes the board as wanted. Before this text stand, beside what probe.sh has, INIT, SHA256 (empty: no
 # binary comes), ENABLE, START (no, start, restart), JOIN (no, yes, again) and PATIENCE in seconds. On
 # standard input come config, env, unit, settings (base64, `-`: stays, `x`: goes) and the token (`-`:
 # none), a line each; then the binary.
@@ -110,14 +110,14 @@ if [ "$START" != no ]; then
 fi
 if [ "$JOIN" != no ]; then
     step joining
-    ticks=$((PATIENCE * 5))
+    ticks=$((PATIENCE * 10))
     until [ -s "$DATA_DIR/fleet.json" ]; do
         ticks=$((ticks - 1))
         if [ $ticks -le 0 ]; then
             rm -f /etc/fleetctl/join.token
             trouble join "$(log)"
         fi
-        sleep 0.2 2>/dev/null || { sleep 1 && ticks=$((ticks - 4)); }
+        sleep 0.1 2>/dev/null || { sleep 1 && ticks=$((ticks - 9)); }
     done
     rm -f /etc/fleetctl/join.token
 fi

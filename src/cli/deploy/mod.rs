@@ -6,8 +6,10 @@
 //!    └──────────┴──────────────── failed ◄───────────────────┘
 //! ```
 //!
-//! Two sessions for each board: one reads (`probe.sh`), one makes it as wanted (`apply.sh`), with the
-//! binary on its standard input. What is decided in between is decided in [`crate::deploy`].
+//! One session for each board: a script says what is there (`probe.sh`) and waits for a line with the
+//! script that makes it as wanted (`apply.sh`), which reads the rest, the binary last. What is decided
+//! in between is decided in [`crate::deploy`]. The second script is no part of the command, since small
+//! servers (dropbear) take a command of 9,000 bytes at most.
 
 mod binaries;
 mod show;
@@ -31,7 +33,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use binaries::Binaries;
 use hyper::Method;
 use show::{Outcome, Phase, Report, Show};
-use ssh::{Input, Ssh, quoted};
+use ssh::{Input, Session, Ssh, quoted};
 use std::{
     collections::BTreeMap,
     process::ExitCode,
@@ -41,12 +43,15 @@ use tokio::time;
 
 const PROBE: &str = include_str!("probe.sh");
 const APPLY: &str = include_str!("apply.sh");
+/// What the first script ends with. A shell reads a line byte by byte, and leaves what follows it to the
+/// next that reads.
+const GO_ON: &str = "IFS= read -r next || exit 0\neval \"$(printf %s \"$next\" | base64 -d)\"\n";
 /// Where an agent that is a service of the machine keeps its data.
 const DATA_DIR: &str = "/var/lib/fleetctl/agent";
 /// How long a board's token is taken.
 const TOKEN_TTL_MS: u64 = 3_600_000;
 /// How often the controller is asked whether a node is online.
-const ASK: Duration = Duration::from_millis(300);
+const ASK: Duration = Duration::from_millis(100);
 /// How long a connection may take at most.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long an agent may take to join at most.
@@ -134,7 +139,7 @@ impl Run {
         tell: &dyn Fn(Phase),
     ) -> Result<Outcome, Trouble> {
         tell(Phase::Looking);
-        let probe = self.probe(board).await?;
+        let (session, probe) = self.probe(board).await?;
         let known = match self.nodes.get(&board.name) {
             None => Known::No,
             Some(Approval::Revoked) => Known::Revoked,
@@ -154,7 +159,8 @@ impl Run {
             return Ok(Outcome::Planned { steps, notes });
         }
         if !plan.is_empty() {
-            self.apply(&mut client, board, &probe, &plan, tell).await?;
+            self.apply(&mut client, session, board, &probe, &plan, tell)
+                .await?;
         }
         if self.sync_only {
             return Ok(match steps.is_empty() {
@@ -170,18 +176,19 @@ impl Run {
         })
     }
 
-    async fn probe(&self, board: &Board) -> Result<Probe, Trouble> {
-        let script = format!("{}{PROBE}", places(board));
-        let said = self
-            .ssh
-            .run(board, &script, Input::default(), |_| {}, |_| {});
-        let said = said.await.map_err(|trouble| trouble.of_board(board))?;
-        Probe::parse(&said).map_err(Trouble::Other)
+    async fn probe(&self, board: &Board) -> Result<(Session, Probe), Trouble> {
+        let script = format!("{}{PROBE}{GO_ON}", places(board));
+        let mut session = self.ssh.open(board, &script)?;
+        let said = session.until("end").await;
+        let said = said.map_err(|trouble| trouble.of_board(board))?;
+        let probe = Probe::parse(&said).map_err(Trouble::Other)?;
+        Ok((session, probe))
     }
 
     async fn apply(
         &self,
         client: &mut Client,
+        session: Session,
         board: &Board,
         probe: &Probe,
         plan: &Plan,
@@ -195,11 +202,9 @@ impl Run {
             Some(_) => Some(token(client, board).await.map_err(said)?),
             None => None,
         };
-        let (script, input) = self.order(board, probe, plan, joins, token.as_deref());
+        let input = self.order(probe, plan, joins, token.as_deref());
         let size = input.body.as_ref().map_or(0, |b| b.len() as u64);
-        let applied = self.ssh.run(
-            board,
-            &script,
+        let applied = session.finish(
             input,
             |line| match line.strip_prefix("fleetctl-step ") {
                 Some("starting") => tell(Phase::Starting),
@@ -224,14 +229,7 @@ impl Run {
     }
 
     /// The script that makes the board as the plan says, and what it reads.
-    fn order(
-        &self,
-        board: &Board,
-        probe: &Probe,
-        plan: &Plan,
-        joins: Option<bool>,
-        token: Option<&str>,
-    ) -> (String, Input) {
+    fn order(&self, probe: &Probe, plan: &Plan, joins: Option<bool>, token: Option<&str>) -> Input {
         use crate::deploy::Init;
         let has = |wanted: fn(&Step) -> bool| plan.steps.iter().any(wanted);
         let copies = has(|s| matches!(s, Step::Binary { .. }));
@@ -276,7 +274,7 @@ impl Run {
                 JOIN.min(self.timeout).as_secs().max(1).to_string(),
             ),
         ];
-        let mut script = places(board);
+        let mut script = String::new();
         for (name, value) in vars {
             script.push_str(&format!("{name}={}\n", quoted(&value)));
         }
@@ -294,17 +292,17 @@ impl Run {
             None => stays(),
         };
         let lines = [
+            STANDARD.encode(&script),
             if config { text(&files.config) } else { stays() },
             env,
             part(&files.unit),
             part(&files.settings),
             token.map_or_else(stays, str::to_owned),
         ];
-        let input = Input {
+        Input {
             head: (lines.join("\n") + "\n").into_bytes(),
             body: self.binaries.bytes(plan.arch).filter(|_| copies),
-        };
-        (script, input)
+        }
     }
 }
 

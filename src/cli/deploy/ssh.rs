@@ -1,11 +1,17 @@
 //! One session with one board, over the system's `ssh`: a script as the command, bytes on standard
 //! input, lines on standard output. Nothing secret stands in a command line.
+//!
+//! ```text
+//! open(script) ─► until("end") ─► finish(input) ─► all that it printed
+//!      └──────────────────────────────┘  or it is dropped, which ends it
+//! ```
 
 use crate::deploy::{Board, Trouble, of_ssh};
 use std::{io, process::Stdio, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Take},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    task::JoinHandle,
     time,
 };
 
@@ -80,106 +86,204 @@ impl Ssh {
         command
     }
 
-    /// Runs the script; each line that it prints goes to `line`, and `sent` is told how much of the
-    /// body has gone. What it printed.
+    /// Begins a session whose command is the script.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub(super) fn open(&self, board: &Board, script: &str) -> Result<Session, Trouble> {
+        let no_ssh = |why: String| Trouble::NoSsh {
+            program: self.program.clone(),
+            why,
+        };
+        let mut child = self
+            .command(board, script)
+            .spawn()
+            .map_err(|e| no_ssh(e.to_string()))?;
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(no_ssh("it has no pipes".into()));
+        };
+        Ok(Session {
+            host: board.host.clone(),
+            child,
+            stdin: Some(stdin),
+            stdout: Lines::of(stdout),
+            stderr: tokio::spawn(Lines::of(stderr).all()),
+            complaints: None,
+        })
+    }
+
+    /// Runs a script that reads nothing. What it printed.
     ///
     /// # Errors
     /// [`Trouble`].
-    pub(super) async fn run(
-        &self,
-        board: &Board,
-        script: &str,
+    pub(super) async fn run(&self, board: &Board, script: &str) -> Result<String, Trouble> {
+        let session = self.open(board, script)?;
+        session.finish(Input::default(), |_| {}, |_| {}).await
+    }
+}
+
+/// A script that runs on a board. It ends when this is dropped.
+pub(super) struct Session {
+    host: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Lines<ChildStdout>,
+    stderr: JoinHandle<Result<String, Trouble>>,
+    /// What `stderr` gave.
+    complaints: Option<String>,
+}
+
+impl Session {
+    /// What it printed up to the line `end`, which it prints before it reads.
+    ///
+    /// # Errors
+    /// [`Trouble`], also when it ended before.
+    pub(super) async fn until(&mut self, end: &str) -> Result<String, Trouble> {
+        if !self.listen(&mut |_| {}, Some(end)).await? {
+            self.ended_well().await?;
+        }
+        Ok(self.stdout.text.clone())
+    }
+
+    /// Gives it what it reads, until it ends; each further line that it prints goes to `line`, and
+    /// `sent` is told how much of the body has gone. All that it printed.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(super) async fn finish(
+        mut self,
         input: Input,
         mut line: impl FnMut(&str),
         sent: impl FnMut(u64),
     ) -> Result<String, Trouble> {
-        let mut child = self
-            .command(board, script)
-            .spawn()
-            .map_err(|e| Trouble::NoSsh {
-                program: self.program.clone(),
-                why: e.to_string(),
-            })?;
-        let (stdin, stdout, stderr) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let feed = async {
+        let stdin = self.stdin.take();
+        let feed = async move {
             if let Some(stdin) = stdin {
                 // A board that ends before it has read everything says why itself.
                 let _ = write(stdin, input, sent).await;
             }
         };
-        let listen = async {
-            match stdout {
-                Some(stdout) => heard(stdout, &mut line).await,
-                None => Ok(String::new()),
+        {
+            let listen = self.listen(&mut line, None);
+            tokio::pin!(feed);
+            tokio::pin!(listen);
+            let mut fed = false;
+            // The end of the script ends the feeding too: nobody reads it any more.
+            loop {
+                tokio::select! {
+                    () = &mut feed, if !fed => fed = true,
+                    ended = &mut listen => {
+                        ended?;
+                        break;
+                    }
+                }
             }
-        };
-        let complain = async {
-            match stderr {
-                Some(stderr) => heard(stderr, &mut |_| {}).await,
-                None => Ok(String::new()),
-            }
-        };
-        // The end of the script ends the feeding too: nobody reads it any more.
-        let both = async { tokio::try_join!(listen, complain) };
-        tokio::pin!(feed);
-        tokio::pin!(both);
-        let mut fed = false;
-        let (out, err) = loop {
+        }
+        self.ended_well().await?;
+        Ok(self.stdout.text)
+    }
+
+    /// Reads up to a line, or all. `false`: it has ended. Too much of one stream is the end of both;
+    /// the child is killed when it is dropped.
+    async fn listen(
+        &mut self,
+        line: &mut impl FnMut(&str),
+        until: Option<&str>,
+    ) -> Result<bool, Trouble> {
+        loop {
             tokio::select! {
-                () = &mut feed, if !fed => fed = true,
-                // Too much of one is the end of both; the child is killed when it is dropped.
-                said = &mut both => break said?,
+                said = self.stdout.next() => match said? {
+                    None => return Ok(false),
+                    Some(said) => {
+                        line(&said);
+                        if until == Some(said.as_str()) {
+                            return Ok(true);
+                        }
+                    }
+                },
+                all = &mut self.stderr, if self.complaints.is_none() => {
+                    self.complaints = Some(all.unwrap_or_else(|_| Ok(String::new()))?);
+                }
             }
-        };
-        let code = ended(&mut child).await;
-        if let Some(trouble) = said(&out, &err) {
+        }
+    }
+
+    /// It has printed all; what went wrong, if anything did.
+    async fn ended_well(&mut self) -> Result<(), Trouble> {
+        if self.complaints.is_none() {
+            let all = (&mut self.stderr).await;
+            self.complaints = Some(all.unwrap_or_else(|_| Ok(String::new()))?);
+        }
+        let code = ended(&mut self.child).await;
+        let (out, err) = (
+            &self.stdout.text,
+            self.complaints.as_deref().unwrap_or_default(),
+        );
+        if let Some(trouble) = said(out, err) {
             return Err(trouble);
         }
-        if let Some(user) = not_by_sudo(&out, &err) {
+        if let Some(user) = not_by_sudo(out, err) {
             return Err(Trouble::NoSudo(user));
         }
         match code {
-            Some(0) => Ok(out),
-            Some(255) => Err(of_ssh(&err, &board.host)),
-            Some(SAID) | None => Err(Trouble::Broke(last(&err, "the session ended"))),
+            Some(0) => Ok(()),
+            Some(255) => Err(of_ssh(err, &self.host)),
+            Some(SAID) | None => Err(Trouble::Broke(last(err, "the session ended"))),
             Some(code) => Err(Trouble::Other(format!(
                 "its shell ended with {code}: {}",
-                last(&err, "it said nothing")
+                last(err, "it said nothing")
             ))),
         }
     }
 }
 
-/// All that comes, line by line and then as a whole. Not every board speaks UTF-8: what is none is
-/// replaced.
-async fn heard(
-    from: impl AsyncRead + Unpin,
-    line: &mut impl FnMut(&str),
-) -> Result<String, Trouble> {
-    let mut from = BufReader::new(from.take(MAX_OUTPUT + 1));
-    let (mut text, mut bytes, mut total) = (String::new(), Vec::new(), 0);
-    // A stream that breaks ends, as one that is closed.
-    while let Ok(1..) = from.read_until(b'\n', &mut bytes).await {
-        total += bytes.len() as u64;
-        if total > MAX_OUTPUT {
-            return Err(Trouble::TooMuch(MAX_OUTPUT));
-        }
-        let said = String::from_utf8_lossy(&bytes);
-        let said = said.trim_end_matches(['\n', '\r']);
-        line(said);
-        text.push_str(said);
-        text.push('\n');
-        bytes.clear();
-    }
-    Ok(text)
+/// A stream, line by line and as a whole. Not every board speaks UTF-8: what is none is replaced.
+struct Lines<R> {
+    from: BufReader<Take<R>>,
+    /// Of the line that is being read: reading may be broken off in its middle.
+    bytes: Vec<u8>,
+    total: u64,
+    text: String,
 }
 
-async fn write(
-    mut stdin: tokio::process::ChildStdin,
-    input: Input,
-    mut sent: impl FnMut(u64),
-) -> io::Result<()> {
+impl<R: AsyncRead + Unpin> Lines<R> {
+    fn of(from: R) -> Lines<R> {
+        Lines {
+            from: BufReader::new(from.take(MAX_OUTPUT + 1)),
+            bytes: Vec::new(),
+            total: 0,
+            text: String::new(),
+        }
+    }
+
+    /// `None`: its end.
+    async fn next(&mut self) -> Result<Option<String>, Trouble> {
+        // A stream that breaks ends, as one that is closed.
+        let _ = self.from.read_until(b'\n', &mut self.bytes).await;
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        self.total += self.bytes.len() as u64;
+        if self.total > MAX_OUTPUT {
+            return Err(Trouble::TooMuch(MAX_OUTPUT));
+        }
+        let said = String::from_utf8_lossy(&self.bytes);
+        let said = said.trim_end_matches(['\n', '\r']).to_owned();
+        self.bytes.clear();
+        self.text.push_str(&said);
+        self.text.push('\n');
+        Ok(Some(said))
+    }
+
+    async fn all(mut self) -> Result<String, Trouble> {
+        while self.next().await?.is_some() {}
+        Ok(self.text)
+    }
+}
+
+async fn write(mut stdin: ChildStdin, input: Input, mut sent: impl FnMut(u64)) -> io::Result<()> {
     stdin.write_all(&input.head).await?;
     let mut total = 0;
     for piece in input.body.iter().flat_map(|b| b.chunks(PIECE)) {
@@ -278,8 +382,7 @@ mod tests {
         };
         let source = Source::new("i.toml", "[board.a]\nhost = 'a'\n");
         let board = crate::deploy::parse(&source).unwrap().boards.remove(0);
-        ssh.run(&board, "true", Input::default(), |_| {}, |_| {})
-            .await
+        ssh.run(&board, "true").await
     }
 
     #[tokio::test]

@@ -3,7 +3,6 @@
 use super::{
     Ssh, boards, nodes, places, quoted, said,
     show::{self, Outcome, Phase, Report, Show},
-    ssh::Input,
 };
 use crate::{
     cli::{Failure, apply::confirm, args::BoardsArgs, client::Client},
@@ -78,7 +77,7 @@ async fn remove(
     let purged = if purge { "yes" } else { "no" };
     let script = format!("{}PURGE={}\n{UNINSTALL}", places(board), quoted(purged));
     let out = ssh
-        .run(board, &script, Input::default(), |_| {}, |_| {})
+        .run(board, &script)
         .await
         .map_err(|trouble| trouble.of_board(board))?;
     if !out.lines().any(|l| l == "fleetctl-done") {
