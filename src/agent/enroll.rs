@@ -370,7 +370,7 @@ impl NodeLogin {
 impl LoginSource for NodeLogin {
     fn next(&mut self, attempt: u32) -> Result<Login, String> {
         let (endpoint, tls) = self.servers.choose(attempt)?;
-        let (session, will) = self.sender.begin_session();
+        let (session, will) = self.sender.begin_session(crate::support::clock::unix_ms());
         let sender = &self.sender;
         let password = identity::credential::node_password(&self.credential, session, sender.key());
         let own = ("node".to_owned(), password);

@@ -4,12 +4,17 @@
 //! ```text
 //! known addresses, in turn ──a whole round failed──► one look by mDNS (2 s, beside the tries)
 //!      ▲                                                        │
+//!      │                                       each place: TLS, at most 3 s, many at once
+//!      │                                                        │ it has the fleet's CA
 //!      └── connected: the address is remembered ◄── tried first ┘   the next look: 10 s, 20 s … 10 min later
 //! ```
 //!
-//! A found address is worth no more than a guess: the connection is TLS with the fleet's CA, which
+//! An answer is worth no more than a guess: the connection is TLS with the fleet's CA, which
 //! whoever only pretends cannot have. So nothing else is asked of an answer than that it names our
-//! fleet. It is remembered only when the session there stood.
+//! fleet, and a place whose TLS fails, or hangs, costs no try of the session: liars delay a board
+//! by seconds, however many they are. A place is remembered only when the session there stood.
+
+mod greet;
 
 use super::{AgentError, enroll::JoinError, enroll::fingerprint};
 use crate::{
@@ -18,6 +23,7 @@ use crate::{
     mqtt::Endpoint,
     support::Shutdown,
 };
+use greet::{greet, places};
 use rustls::ClientConfig;
 use std::{
     collections::VecDeque,
@@ -25,7 +31,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::{self, Instant};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// How long a look listens.
 const LOOK: Duration = Duration::from_secs(2);
@@ -154,16 +160,16 @@ impl Servers {
 
     /// Begins a look, unless one is under way or the last was a moment ago.
     fn look(&self, known: &mut Known) {
-        let (Some(fleet), false) = (self.fleet.clone(), known.looking) else {
+        if self.fleet.is_none() || known.looking {
             return;
-        };
+        }
         if Instant::now() < known.next_look {
             return;
         }
         known.looking = true;
         let servers = self.clone();
         tokio::spawn(async move {
-            let found = browse(&fleet).await;
+            let found = servers.browse().await;
             let mut known = servers.lock();
             known.looking = false;
             known.next_look = Instant::now() + known.pause;
@@ -176,18 +182,17 @@ impl Servers {
     pub(super) async fn any(&self, shutdown: &Shutdown) -> bool {
         let mut pause = Duration::from_secs(1);
         loop {
-            let fleet = {
+            let any = {
                 let known = self.lock();
-                let any = !known.endpoints.is_empty() || !known.guesses.is_empty();
-                match (&self.fleet, any) {
-                    (Some(fleet), false) => fleet.clone(),
-                    _ => return true,
-                }
+                !known.endpoints.is_empty() || !known.guesses.is_empty()
             };
+            if any || self.fleet.is_none() {
+                return true;
+            }
             info!("looking for the controller in the local network");
             let found = tokio::select! {
                 () = shutdown.wait() => return false,
-                found = browse(&fleet) => found,
+                found = self.browse() => found,
             };
             if found.is_empty() {
                 tokio::select! {
@@ -246,45 +251,40 @@ impl Known {
     }
 }
 
-async fn browse(fleet: &str) -> Vec<Endpoint> {
-    match mdns::browse(LOOK).await {
-        Ok(found) => {
-            let places = places(&found, fleet);
-            debug!(answers = found.len(), ours = places.len(), "looked by mdns");
-            places
-        }
-        Err(error) => {
+impl Servers {
+    /// One look; the places that showed the fleet's certificate.
+    async fn browse(&self) -> Vec<Endpoint> {
+        let (Some(fleet), Some(tls)) = (&self.fleet, &self.tls) else {
+            return Vec::new();
+        };
+        let found = mdns::search(LOOK, |f| is_ours(f, fleet)).await;
+        let found = found.unwrap_or_else(|error| {
             debug!(%error, "cannot look by mdns");
             Vec::new()
+        });
+        let places = places(&found);
+        let tried = places.len();
+        let right = greet(places, tls).await;
+        debug!(tried, right = right.len(), "looked by mdns");
+        if tried > 0 && right.is_empty() {
+            warn!(
+                tried,
+                "something in the local network says it is this fleet's controller, and is not, or \
+                 cannot be reached; looking on"
+            );
         }
+        right
     }
 }
 
-/// Addresses of our fleet: first where answers came from, then where they say they are. Whoever
-/// lies can do so from few addresses, and must not push others out.
-fn places(found: &[Found], fleet: &str) -> Vec<Endpoint> {
-    let ours = || found.iter().filter(|f| f.fleet == fleet && f.tls);
-    let senders = ours().map(|f| (f.address, f.port));
-    let others = ours().filter_map(|f| Some((f.other?, f.port)));
-    let mut places: Vec<Endpoint> = Vec::new();
-    for (address, port) in senders.chain(others) {
-        let place = Endpoint {
-            tls: true,
-            host: address.to_string(),
-            port,
-            credentials: None,
-        };
-        if !places.contains(&place) && places.len() < MAX_GUESSES {
-            places.push(place);
-        }
-    }
-    places
+/// Whoever names another fleet, or would speak without TLS, takes nobody's room.
+fn is_ours(found: &Found, fleet: &str) -> bool {
+    found.fleet == fleet && found.tls
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
+    use super::{greet::tests::found, *};
 
     const CA: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -299,19 +299,6 @@ mod tests {
         Servers::new(&places, mdns)
     }
 
-    fn found(address: u8, other: Option<u8>, fleet: &str, tls: bool) -> Found {
-        let at = |last| Ipv4Addr::new(10, 0, 0, last);
-        Found {
-            name: "lab".into(),
-            address: at(address),
-            other: other.map(at),
-            port: 8883,
-            fleet: fleet.into(),
-            version: "1".into(),
-            tls,
-        }
-    }
-
     #[test]
     fn a_token_without_an_address_needs_the_fleets_ca_and_the_local_network() {
         assert!(servers(&[], Some(CA), true).is_ok());
@@ -322,15 +309,14 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_other_fleets_and_without_tls_are_no_places() {
-        let all = [
-            found(1, Some(7), "us", true),
-            found(2, None, "them", true),
-            found(3, None, "us", false),
-            found(4, Some(1), "us", true),
-        ];
-        let hosts: Vec<String> = places(&all, "us").into_iter().map(|e| e.host).collect();
-        assert_eq!(hosts, ["10.0.0.1", "10.0.0.4", "10.0.0.7"]);
+    fn answers_of_other_fleets_and_without_tls_are_left_out() {
+        assert!(is_ours(&found(1, None), "us"));
+        assert!(!is_ours(&found(1, None), "them"));
+        let plain = Found {
+            tls: false,
+            ..found(1, None)
+        };
+        assert!(!is_ours(&plain, "us"));
     }
 
     #[tokio::test]
@@ -338,7 +324,7 @@ mod tests {
         let servers = servers(&["mqtts://a:1", "mqtts://b:2"], Some(CA), true).unwrap();
         let host = |attempt| servers.choose(attempt).unwrap().0.host;
         assert_eq!((host(0), host(1)), ("a".into(), "b".into()));
-        let guess = places(&[found(1, None, "us", true)], "us");
+        let guess = places(&[found(1, None)]);
         servers.lock().guess(guess.clone());
         servers.lock().guess(guess);
         assert_eq!((host(0), host(1)), ("10.0.0.1".into(), "b".into()));
@@ -349,8 +335,8 @@ mod tests {
         let servers = servers(&["mqtts://a:1"], Some(CA), true).unwrap();
         servers.choose(0).unwrap();
         assert_eq!(servers.connected(), None, "it was known");
-        let guesses = [found(1, None, "us", true), found(2, None, "us", true)];
-        servers.lock().guess(places(&guesses, "us"));
+        let guesses = [found(1, None), found(2, None)];
+        servers.lock().guess(places(&guesses));
         servers.choose(0).unwrap();
         servers.choose(0).unwrap();
         let known = servers.connected().expect("a new one");

@@ -3,7 +3,7 @@
 use crate::{
     contract::{self, Kind, Seq, SessionStatus, Status, Topics},
     identity::SigningKey,
-    model::Name,
+    model::{Name, UnixMs},
     mqtt::{Outgoing, Publisher, Receipt},
 };
 use serde::Serialize;
@@ -20,6 +20,8 @@ pub(super) struct Sender {
     key: SigningKey,
     start: u64,
     count: AtomicU64,
+    /// Its start could not be kept, and was perhaps there before: the clock tells one from the other.
+    by_clock: bool,
     /// Of the connection that is being made or stands.
     session: Mutex<Seq>,
     order: Mutex<()>,
@@ -40,6 +42,7 @@ impl Sender {
             key,
             start,
             count: AtomicU64::new(count),
+            by_clock: count > 1,
             session,
             order: Mutex::default(),
         }
@@ -62,7 +65,11 @@ impl Sender {
     }
 
     /// Begins a session: its number, and the last will for it.
-    pub(super) fn begin_session(&self) -> (Seq, Option<(String, Vec<u8>)>) {
+    pub(super) fn begin_session(&self, now_ms: UnixMs) -> (Seq, Option<(String, Vec<u8>)>) {
+        if self.by_clock {
+            // A clock that was not set at the start may have been since.
+            self.count.fetch_max(now_ms, Ordering::Relaxed);
+        }
         let session = self.next(2);
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
         let will = self.status(session, SessionStatus::Offline, false);
@@ -171,5 +178,41 @@ impl Sender {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender(start: (u64, u64)) -> Sender {
+        let node = "pi-1".parse().unwrap();
+        Sender::new(
+            node,
+            Topics::new("fleet"),
+            SigningKey::from_seed(&[7; 32]),
+            start,
+        )
+    }
+
+    #[test]
+    fn a_start_that_was_not_kept_follows_a_clock_that_is_set_later() {
+        let in_1970 = sender((5, 40_000));
+        assert_eq!(
+            in_1970.begin_session(41_000).0,
+            Seq {
+                start: 5,
+                count: 41_000
+            }
+        );
+        let set = in_1970.begin_session(1_800_000_000_000).0;
+        assert_eq!(set.count, 1_800_000_000_000);
+        // It never goes back.
+        assert!(in_1970.begin_session(0).0 > set && in_1970.number() > set);
+        let kept = sender((6, 1));
+        assert_eq!(
+            kept.begin_session(1_800_000_000_000).0,
+            Seq { start: 6, count: 1 }
+        );
     }
 }

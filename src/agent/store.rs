@@ -200,9 +200,10 @@ impl Store {
         Ok(SigningKey::open_or_create(&path)?)
     }
 
-    /// This start's number. A disk that is full must not keep a board from running what it is
-    /// assigned: then the number is not kept, and messages are counted from the clock instead of
-    /// from one, so that they are not taken for old ones. The second value is where to count from.
+    /// This start's number. A disk that is full or read-only must not keep a board from running what
+    /// it is assigned: then it goes on with the number of the last start, and messages are counted
+    /// from the clock instead of from one, so that they are not taken for old ones, nor those of the
+    /// next start that is kept. The second value is where to count from.
     pub(super) fn count_start(&self) -> Result<(u64, u64), StoreError> {
         let path = self.dir.join("starts");
         if self.lock.is_none() {
@@ -210,10 +211,10 @@ impl Store {
         }
         match StartCounter::next(&path, clock::unix_ms()) {
             Ok(start) => Ok((start, 1)),
-            Err(error) if error.is_full() => {
-                tracing::error!(%error, "the disk is full, going on without keeping this start");
+            Err(error) if error.is_of_disk() => {
+                tracing::error!(%error, "the disk takes nothing, going on without keeping this start");
                 let last = identity::read_optional(&path)?.and_then(|t| t.trim().parse().ok());
-                Ok((last.unwrap_or(0) + 1, clock::unix_ms()))
+                Ok((last.unwrap_or(0), clock::unix_ms()))
             }
             Err(error) => Err(error.into()),
         }

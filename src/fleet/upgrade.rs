@@ -330,12 +330,12 @@ fn standing(record: Option<&WorkloadRecord>, name: &Name, node: &NodeRecord) -> 
     // What its agent says of itself is believed rather than what it says of its workload.
     let other = facts.map_or("", |f| f.agent_version.as_str());
     let other = (told != AS_INSTALLED && !other.is_empty() && other != told).then_some(other);
+    let is_wanted = has_it && !on_trial && revision == w.revision && other.is_none();
     let standing = match step.map(|s| s.state) {
-        Some(StepState::Failed) => UpgradeStanding::Failed,
         Some(StepState::Returning) => UpgradeStanding::Returning,
-        _ if has_it && !on_trial && revision == w.revision && other.is_none() => {
-            UpgradeStanding::Current
-        }
+        // Also where its step had failed: it is well by now, and the verdict is its reason.
+        _ if is_wanted => UpgradeStanding::Current,
+        Some(StepState::Failed) => UpgradeStanding::Failed,
         _ if revision != w.revision => UpgradeStanding::Waiting,
         _ => UpgradeStanding::Changing,
     };

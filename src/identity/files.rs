@@ -25,11 +25,13 @@ impl FileError {
         }
     }
 
-    /// The disk is full.
-    pub fn is_full(&self) -> bool {
+    /// The disk takes nothing: it is full, or read-only, as the system leaves one that has failed.
+    pub fn is_of_disk(&self) -> bool {
         matches!(
             self.source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem
         )
     }
 }
@@ -96,14 +98,17 @@ pub fn read_optional(path: &Path) -> Result<Option<String>, FileError> {
     }
 }
 
+/// A clock that says less (2020) was never set: boards without a battery begin in 1970.
+const CLOCK_IS_SET: u64 = 1_577_836_800_000;
+
 /// How often a role has started: the part of a sequence number that outlives it.
 #[derive(Debug)]
 pub struct StartCounter;
 
 impl StartCounter {
     /// Reads the count in `path`, writes the next one, and returns it; 1 when there is no file. A
-    /// file that is damaged must not make the numbers go back, so then the clock gives the
-    /// number, in seconds, which is far above any count.
+    /// file that is damaged must not make the numbers go back, so then it is one above any count:
+    /// 2³² and the clock's seconds, and 2³³ where the clock is not set.
     ///
     /// # Errors
     /// The file cannot be written: without it a restart would repeat numbers.
@@ -119,7 +124,8 @@ impl StartCounter {
         let next = match read_optional(path)?.map(|t| t.trim().parse::<u64>()) {
             None => 1,
             Some(Ok(last)) => last.saturating_add(1),
-            Some(Err(_)) => now_ms / 1000,
+            Some(Err(_)) if now_ms < CLOCK_IS_SET => (1 << 33) + now_ms / 1000,
+            Some(Err(_)) => (1 << 32) + now_ms / 1000,
         };
         let next = next.max(floor);
         write_private(path, next.to_string().as_bytes())?;
@@ -140,8 +146,12 @@ mod tests {
         fs::write(&path, "garbage").unwrap();
         assert_eq!(
             StartCounter::next(&path, 1_700_000_000_000).unwrap(),
-            1_700_000_000
+            (1 << 32) + 1_700_000_000
         );
-        assert_eq!(StartCounter::next(&path, 0).unwrap(), 1_700_000_001);
+        let last = StartCounter::next(&path, 0).unwrap();
+        assert_eq!(last, (1 << 32) + 1_700_000_001);
+        fs::write(&path, "garbage").unwrap();
+        let in_1970 = StartCounter::next(&path, 40_000).unwrap();
+        assert!(in_1970 > last, "{in_1970}");
     }
 }

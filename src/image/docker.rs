@@ -3,7 +3,7 @@
 //! that nothing else needs to know.
 
 use super::{
-    Archive, Descriptor, ImageError, MAX_CONFIG, MAX_MANIFEST,
+    Archive, Descriptor, ImageError, MAX_CONFIG, MAX_MANIFEST, check,
     json::{Config, LAYER, parse},
     layout::{Found, Layer, Leaf},
 };
@@ -53,10 +53,12 @@ pub(super) fn read(archive: &Archive) -> Result<Found, ImageError> {
         })
         .collect();
     let missing = layers.iter().find(|layer| !archive.has(&layer.name));
+    let platform = read.platform();
+    check::platform(&platform, &format!("`{}`", saved.config))?;
     Ok(Found {
-        reference: saved.repo_tags.as_ref().and_then(|t| t.first().cloned()),
+        references: saved.repo_tags.clone().unwrap_or_default(),
         manifests: vec![Leaf {
-            platform: read.platform(),
+            platform,
             manifest: None,
             missing: missing.map(|layer| layer.name.clone()),
             config,

@@ -79,6 +79,29 @@ pub(crate) struct Index {
     pub(crate) manifests: Vec<Descriptor>,
 }
 
+/// As much of a manifest or an index as tells one from the other.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Form {
+    #[serde(default)]
+    media_type: String,
+    manifests: Option<serde::de::IgnoredAny>,
+}
+
+impl Form {
+    /// What it says of itself, or what it is by its form.
+    pub(super) fn media_type(self) -> String {
+        let formed = match self.manifests {
+            Some(_) => INDEX,
+            None => MANIFEST,
+        };
+        match self.media_type.is_empty() {
+            true => formed.to_owned(),
+            false => self.media_type,
+        }
+    }
+}
+
 /// What of a configuration is of interest here.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Config {

@@ -1,8 +1,8 @@
 //! OCI layouts: `index.json` names manifests, which name blobs, which are files by their digest.
 
 use super::{
-    Archive, Descriptor, ImageError, Index, MAX_CONFIG, MAX_MANIFEST, Manifest, Platform,
-    json::{Config, is_index, parse},
+    Archive, Descriptor, ImageError, Index, MAX_CONFIG, MAX_MANIFEST, Manifest, Platform, check,
+    json::{Config, Form, is_index, parse},
 };
 use crate::model::Digest;
 
@@ -21,8 +21,8 @@ const NAMES: [&str; 2] = [
 /// What an archive has.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Its name, as the archive says it.
-    pub(super) reference: Option<String>,
+    /// Its names, as the archive says them; the first is taken.
+    pub(super) references: Vec<String>,
     pub(super) manifests: Vec<Leaf>,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn read(archive: &Archive) -> Result<Found, ImageError> {
     let mut manifests = Vec::new();
     descend(archive, index, 0, &mut manifests)?;
     Ok(Found {
-        reference: names.pop(),
+        references: names,
         manifests,
     })
 }
@@ -88,7 +88,7 @@ fn descend(
     if depth >= MAX_DEPTH {
         return Err(ImageError::new("the image's lists of manifests never end"));
     }
-    for descriptor in index.manifests {
+    for mut descriptor in index.manifests {
         if descriptor.is_attestation() {
             continue;
         }
@@ -100,10 +100,18 @@ fn descend(
         let file = blob(&descriptor.digest);
         if !archive.has(&file) {
             // `docker save` of one platform names the others all the same.
-            leaves.extend(absent(&descriptor, file));
+            let absent = absent(&descriptor, file);
+            if let Some(leaf) = &absent {
+                check::platform(&leaf.platform, "the list of manifests")?;
+            }
+            leaves.extend(absent);
             continue;
         }
         let bytes = small_blob(archive, &descriptor, MAX_MANIFEST)?;
+        if descriptor.media_type.is_empty() {
+            descriptor.media_type = parse::<Form>(&file, &bytes)?.media_type();
+        }
+        check::media_type(&descriptor.media_type, &format!("`{file}`"))?;
         if is_index(&descriptor.media_type) {
             descend(archive, parse(&file, &bytes)?, depth + 1, leaves)?;
         } else {
@@ -132,7 +140,38 @@ fn leaf(archive: &Archive, descriptor: Descriptor, bytes: Vec<u8>) -> Result<Lea
         )));
     }
     let config = small_blob(archive, &manifest.config, MAX_CONFIG)?;
-    let read: Config = parse(&blob(&manifest.config.digest), &config)?;
+    let config_file = blob(&manifest.config.digest);
+    let read: Config = parse(&config_file, &config)?;
+    let platforms = [
+        (Some(read.platform()), format!("`{config_file}`")),
+        (
+            descriptor.platform.clone(),
+            "the list of manifests".to_owned(),
+        ),
+    ];
+    for (platform, of) in &platforms {
+        platform.iter().try_for_each(|p| check::platform(p, of))?;
+    }
+    check::media_type(&manifest.config.media_type, &format!("`{config_file}`"))?;
+    let ids = &read.rootfs.diff_ids;
+    if ids.len() != manifest.layers.len() {
+        return Err(ImageError::new(format!(
+            "`{file}` names {} layers, and the image's configuration has {}: it is damaged",
+            manifest.layers.len(),
+            ids.len()
+        )));
+    }
+    for (layer, id) in manifest.layers.iter().zip(ids) {
+        let name = blob(&layer.digest);
+        check::media_type(&layer.media_type, &format!("`{name}`"))?;
+        // What is not compressed is its own content.
+        if layer.is_plain_layer() && layer.digest != *id {
+            return Err(ImageError::new(format!(
+                "the image's configuration says that `{name}` holds {id}, and it does not: the \
+                 archive is damaged, or somebody changed it"
+            )));
+        }
+    }
     let layers: Vec<Layer> = manifest
         .layers
         .iter()

@@ -15,9 +15,10 @@
 //! ```
 //!
 //! Nothing is trusted: every name stays inside of the archive, every size is compared with what is
-//! there, every digest is computed, everything that is read into memory or decompressed has a bound.
+//! there, every digest is computed, every word that travels on has its form (`check`), everything that is read into memory or decompressed has a bound.
 
 mod archive;
+mod check;
 mod docker;
 mod json;
 mod layout;
@@ -27,6 +28,7 @@ mod spool;
 mod tests;
 
 pub(crate) use archive::Archive;
+pub(crate) use check::is_name;
 pub(crate) use json::{Config, Descriptor, Index, Manifest, Platform, is_index, parse};
 pub(crate) use pack::Packed;
 pub(crate) use spool::Spool;
@@ -90,9 +92,13 @@ pub(crate) fn read(
             ));
         }
     };
-    let reference = match wish.reference.clone().or(found.reference) {
-        Some(reference) => reference,
-        None => {
+    let reference = match (&wish.reference, found.references.first()) {
+        (Some(reference), _) => reference.clone(),
+        (None, Some(reference)) => {
+            found.references.iter().try_for_each(|r| check::name(r))?;
+            reference.clone()
+        }
+        (None, None) => {
             return Err(ImageError::new(
                 "the archive does not say what the image is called: give it a name with --as",
             ));

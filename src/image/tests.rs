@@ -1,5 +1,7 @@
 //! Archives as tools make them, and as nobody should.
 
+mod words;
+
 use super::{
     Archive, Descriptor, Packed, Spool, Wish,
     json::{INDEX, LAYER, LAYER_GZIP, MANIFEST},

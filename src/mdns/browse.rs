@@ -2,6 +2,7 @@
 
 use super::{
     SERVICE,
+    fair::Kept,
     interfaces::{interfaces, own_socket, send},
     wire::{Data, MAX_PACKET, Message, PTR, Question},
 };
@@ -12,19 +13,20 @@ use std::{
 };
 use tokio::time::{self, Instant};
 
-/// Packets of one look; the rest is not read.
-const MAX_PACKETS: usize = 512;
-/// Answers that are kept.
-const MAX_FOUND: usize = 64;
-/// Of one sender: whoever answers for many is not believed more than others.
-const MAX_PER_SENDER: usize = 4;
+/// Answers to our question in one look; the rest is not read. Above what comes in that time in an
+/// honest network, and so much that a liar has to keep the network busy to be in front of everybody.
+const MAX_ANSWERS: usize = 16_384;
+/// Packets that are no answer to it: of them only the beginning is looked at.
+const MAX_STRAY: usize = 262_144;
+/// Brokers in one answer.
+const MAX_PER_ANSWER: usize = 4;
 /// The longest word of a text that is kept, characters.
 const MAX_WORD: usize = 64;
 /// When the question is put once more.
 const ASK_AGAIN: Duration = Duration::from_millis(700);
 
 /// Somebody who says that a broker of a fleet is there.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Found {
     /// What it calls itself.
     pub name: String,
@@ -42,11 +44,24 @@ pub struct Found {
     pub tls: bool,
 }
 
-/// Asks in every network of this machine and listens for `window`; sorted.
+/// Asks in every network of this machine and listens for `window`; by name.
 ///
 /// # Errors
 /// No socket is to be had.
 pub async fn browse(window: Duration) -> io::Result<Vec<Found>> {
+    Ok(look(window, |_| true).await?.by_name())
+}
+
+/// The same for what is `wanted`, in the order to try it: no sender before the others, and another
+/// order each time.
+///
+/// # Errors
+/// No socket is to be had.
+pub async fn search(window: Duration, wanted: impl Fn(&Found) -> bool) -> io::Result<Vec<Found>> {
+    Ok(look(window, wanted).await?.in_turn())
+}
+
+async fn look(window: Duration, wanted: impl Fn(&Found) -> bool) -> io::Result<Kept> {
     let socket = own_socket()?;
     let networks = interfaces();
     let question = Message {
@@ -62,12 +77,13 @@ pub async fn browse(window: Duration) -> io::Result<Vec<Found>> {
     let end = Instant::now() + window;
     let mut next_ask = Instant::now();
     let mut asked = 0;
-    let mut heard = 0;
-    let mut found: Vec<Found> = Vec::new();
+    let (mut answers, mut stray) = (0, 0);
+    // Not the number in the question, which liars see.
+    let mut kept = Kept::new(crate::support::clock::seed());
     let mut buffer = vec![0; MAX_PACKET];
     loop {
         let now = Instant::now();
-        if now >= end || heard >= MAX_PACKETS {
+        if now >= end || answers >= MAX_ANSWERS || stray >= MAX_STRAY {
             break;
         }
         if asked < 2 && now >= next_ask {
@@ -81,31 +97,30 @@ pub async fn browse(window: Duration) -> io::Result<Vec<Found>> {
         let Ok(received) = time::timeout_at(until, socket.recv_from(&mut buffer)).await else {
             continue;
         };
-        heard += 1;
-        let Ok((length, from)) = received else {
-            continue;
+        let sender = received.map(|(length, from)| (length, from.ip()));
+        let (packet, sender) = match sender {
+            Ok((length, IpAddr::V4(sender))) => (&buffer[..length], sender),
+            _ => {
+                stray += 1;
+                continue;
+            }
         };
-        let IpAddr::V4(sender) = from.ip() else {
+        if !answers_to(packet, question.id) {
+            stray += 1;
             continue;
-        };
-        let Some(answer) = Message::read(&buffer[..length]) else {
-            continue;
-        };
-        if answer.response && answer.id == question.id {
-            take(&mut found, read(&answer, sender));
+        }
+        answers += 1;
+        if let Some(answer) = Message::read(packet) {
+            let all = read(&answer, sender).into_iter();
+            all.filter(|f| wanted(f)).for_each(|f| kept.take(f));
         }
     }
-    found.sort();
-    Ok(found)
+    Ok(kept)
 }
 
-fn take(found: &mut Vec<Found>, new: Vec<Found>) {
-    for one in new {
-        let of_sender = found.iter().filter(|f| f.address == one.address).count();
-        if found.len() < MAX_FOUND && of_sender < MAX_PER_SENDER && !found.contains(&one) {
-            found.push(one);
-        }
-    }
+/// By its head alone: an answer to the question of this number.
+fn answers_to(packet: &[u8], id: u16) -> bool {
+    packet.starts_with(&id.to_be_bytes()) && packet.get(2).is_some_and(|flags| flags & 0x80 != 0)
 }
 
 /// Everything of one answer that is whole.
@@ -118,7 +133,7 @@ fn read(answer: &Message, sender: Ipv4Addr) -> Vec<Found> {
         else {
             continue;
         };
-        if *port == 0 || found.len() >= MAX_PER_SENDER {
+        if *port == 0 || found.len() >= MAX_PER_ANSWER {
             continue;
         }
         let texts = answer.records.iter().find_map(|r| match &r.data {
@@ -190,19 +205,27 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_of_thousands_of_answers_is_taken_for_a_few() {
-        let mut found = Vec::new();
+    fn an_answer_of_many_brokers_is_read_for_a_few_and_its_texts_are_cut() {
         let long = "x".repeat(250);
-        for i in 0..5_000_u32 {
-            let message = answer(&format!("n{i}"), 1, &[("fleet", &long)]);
-            take(&mut found, read(&message, SENDER));
+        let mut all = answer("n", 1, &[("fleet", &long)]);
+        for n in 0..20 {
+            let more = answer(&format!("n{n}"), 1, &[("fleet", &long)]);
+            all.records.extend(more.records);
         }
-        assert_eq!(found.len(), MAX_PER_SENDER);
-        assert!(found.iter().all(|f| f.fleet.len() <= MAX_WORD));
-        for i in 0..5_000_u32 {
-            let from = Ipv4Addr::from_bits(i);
-            take(&mut found, read(&answer("n", 1, &[]), from));
-        }
-        assert_eq!(found.len(), MAX_FOUND);
+        let found = read(&all, SENDER);
+        assert_eq!(found.len(), MAX_PER_ANSWER);
+        assert!(found.iter().all(|f| f.fleet.len() == MAX_WORD));
+    }
+
+    #[test]
+    fn what_is_no_answer_to_our_question_is_told_by_its_head() {
+        let mut message = answer("lab", 8883, &[]);
+        message.id = 0x1234;
+        let packet = message.write(false);
+        assert!(answers_to(&packet, 0x1234));
+        assert!(!answers_to(&packet, 0x1235));
+        assert!(!answers_to(&packet[..2], 0x1234));
+        message.response = false;
+        assert!(!answers_to(&message.write(false), 0x1234));
     }
 }

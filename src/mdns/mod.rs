@@ -10,7 +10,7 @@
 //! Written here and not taken from a crate: those that exist start a thread of their own and keep
 //! what they hear in caches that grow with the network, where an agent wants to ask once a minute at
 //! most, and keep a handful of addresses. All that is heard is bounded: size of a packet, records in
-//! it, lengths of names and texts, packets of one look, answers that are kept.
+//! it, lengths of names and texts, packets of one look, answers that are kept (`fair`: which).
 //!
 //! **Nothing that is heard is believed.** An answer is an address to try: the connection there is
 //! TLS with the CA that the join token names, so a liar gains a failed handshake. That is why
@@ -22,11 +22,12 @@
 
 mod announce;
 mod browse;
+mod fair;
 mod interfaces;
 mod wire;
 
 pub use announce::{Announcement, announce};
-pub use browse::{Found, browse};
+pub use browse::{Found, browse, search};
 
 use std::net::Ipv4Addr;
 

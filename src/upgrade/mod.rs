@@ -12,6 +12,7 @@
 //!            │                         └──────────┘──────┐
 //!            │        failed, with the reason            │
 //!            └───────────────────────────────────────────┘
+//!              (something else is wanted meanwhile: dropped, and not failed)
 //!
 //!  power cut while the guard waits: the start finds the trial and tries once more, tries is on the
 //!  disk before; after the second time it is failed

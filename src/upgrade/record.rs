@@ -3,6 +3,11 @@
 use crate::model::Digest;
 use serde::{Deserialize, Serialize};
 
+/// Why the child on trial hands over where another one was ordered meanwhile. Releases up to 0.3.0
+/// wrote that down as a failure, and such a one may be the child or have written the record: it is
+/// none, and refuses nothing.
+pub const SUPERSEDED: &str = "something else is wanted in its place";
+
 /// A program that an agent can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -147,6 +152,14 @@ impl Record {
         }
     }
 
+    /// Something else is wanted than what is on trial, of which nothing is known then.
+    pub fn superseded(&self) -> Record {
+        Record {
+            trial: None,
+            ..self.clone()
+        }
+    }
+
     /// The installed program is what runs, and the fleet's wish begins anew.
     pub fn installed_wins() -> Record {
         Record::default()
@@ -154,7 +167,8 @@ impl Record {
 
     /// Why `spec_hash` is not tried again.
     pub fn refuses(&self, spec_hash: &str) -> Option<&FailedTrial> {
-        self.failed.as_ref().filter(|f| f.spec_hash == spec_hash)
+        let refuses = |f: &&FailedTrial| f.spec_hash == spec_hash && f.reason != SUPERSEDED;
+        self.failed.as_ref().filter(refuses)
     }
 
     /// Programs whose files are of use.
@@ -206,6 +220,21 @@ mod tests {
         let noted = failed.noted("as installed", "0");
         assert!(noted.refuses("hash of a").is_none());
         assert_eq!(noted.current.spec_hash, "as installed");
+    }
+
+    #[test]
+    fn what_was_superseded_has_not_failed_and_is_tried_again() {
+        let installed = Digest::of(b"installed");
+        let record = Record::default().to_try(edition("a"), 5, installed).tried();
+        let dropped = record.superseded();
+        assert_eq!((&dropped.trial, &dropped.failed), (&None, &None));
+        assert_eq!(dropped.current, Edition::default(), "what ran is current");
+        let again = dropped.to_try(edition("a"), 5, installed).trial.unwrap();
+        assert_eq!(again.tries, 0);
+        // As it was written down before.
+        let text = r#"{"failed":{"spec_hash":"hash of a","reason":"something else is wanted in its place"}}"#;
+        let old: Record = serde_json::from_str(text).unwrap();
+        assert_eq!(old.refuses("hash of a"), None);
     }
 
     #[test]

@@ -18,6 +18,8 @@ enum New {
     Bad,
     /// Finds by itself that it does not work.
     GivesUp,
+    /// Works, but something else is wanted meanwhile.
+    Superseded,
 }
 
 /// A board: what outlives a power cut, and when the power goes.
@@ -170,6 +172,9 @@ impl World for Board {
             New::GivesUp => {
                 self.write(Some(record.failed("no network".into(), Vec::new())));
             }
+            New::Superseded => {
+                self.write(Some(record.superseded()));
+            }
             New::Bad => {}
         }
         ending(How::Exit(75))
@@ -197,7 +202,7 @@ fn upgrade(board: &mut Board, power: Option<u32>) -> Program {
 #[test]
 fn a_power_cut_after_any_write_leaves_the_old_one_or_the_new_one() {
     for upgraded in [false, true] {
-        for new in [New::Good, New::Bad, New::GivesUp] {
+        for new in [New::Good, New::Bad, New::GivesUp, New::Superseded] {
             for power in (0..8).map(Some).chain([None]) {
                 let mut board = Board::new(upgraded, new);
                 let old = board.old();
@@ -213,9 +218,9 @@ fn a_power_cut_after_any_write_leaves_the_old_one_or_the_new_one() {
                     New::Good if power != Some(0) => assert_eq!(runs, stored(NEW), "{what}"),
                     _ => assert_eq!(runs, old, "{what}"),
                 }
-                if new != New::Good && power != Some(0) {
-                    assert!(record.refuses(&edition(NEW).spec_hash).is_some(), "{what}");
-                }
+                let failed = matches!(new, New::Bad | New::GivesUp) && power != Some(0);
+                let refused = record.refuses(&edition(NEW).spec_hash).is_some();
+                assert_eq!(refused, failed, "{what}");
                 assert_eq!(
                     board.boot(),
                     Some(runs),
@@ -317,11 +322,12 @@ proptest! {
     #[test]
     fn random_rows_of_crashes_always_end_with_an_agent(
         upgraded: bool,
-        row in prop::collection::vec((0_u8..3, prop::option::of(0_u32..6), any::<bool>(), any::<bool>()), 1..20),
+        row in prop::collection::vec((0_u8..4, prop::option::of(0_u32..6), any::<bool>(), any::<bool>()), 1..20),
     ) {
         let mut board = Board::new(upgraded, New::Good);
         for (kind, power, full, damaged) in row {
-            board.new = [New::Good, New::Bad, New::GivesUp][usize::from(kind)];
+            board.new =
+                [New::Good, New::Bad, New::GivesUp, New::Superseded][usize::from(kind)];
             let name = [b'n', kind, u8::from(damaged)];
             if !damaged {
                 board.whole.insert(Digest::of(&name));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::{
     path::Path,
     process::Command,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 fn tag() -> String {
@@ -207,4 +207,75 @@ fn a_liar_in_the_network_gains_nothing() {
         known.iter().all(|url| !url.contains(&format!("{own}:700"))),
         "{known:?}"
     );
+}
+
+/// Answers from twenty addresses with four names each, all before any honest one, and lets whoever
+/// comes wait.
+const CROWD: &str = r#"
+import socket, struct, sys
+net, fleet = sys.argv[1:3]
+def name(text):
+    return b"".join(bytes([len(l)]) + l.encode() for l in text.split(".")) + b"\0"
+def record(owner, kind, data):
+    return name(owner) + struct.pack(">HHIH", kind, 1, 120, len(data)) + data
+service = "_fleetctl._tcp.local"
+def answer(query, n):
+    us = "!evil%d.%s" % (n, service)
+    txt = b"".join(bytes([len(t)]) + t for t in [b"fleet=" + fleet.encode(), b"version=9", b"tls=1"])
+    records = [record(service, 12, name(us)),
+        record(us, 33, struct.pack(">HHH", 0, 0, 7000 + n) + name("l.local")),
+        record(us, 16, txt)]
+    return query[:2] + struct.pack(">HHHHH", 0x8400, 0, len(records), 0, 0) + b"".join(records)
+own = ["%s.%d" % (net, last) for last in range(101, 121)]
+tarpits, outs = [], []
+for address in own:
+    for n in range(4):
+        t = socket.socket(); t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        t.bind((address, 7000 + n)); t.listen(512); tarpits.append(t)
+    out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); out.bind((address, 0)); outs.append(out)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+s.bind(("", 5353))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("224.0.0.251") + socket.inet_aton(own[0]))
+print("ready", flush=True)
+while True:
+    query, who = s.recvfrom(9000)
+    for out in outs:
+        for n in range(4): out.sendto(answer(query, n), who)
+    # And noise that is no answer to anything that was asked.
+    for i in range(1000): outs[0].sendto(b"\0" * 12, who)
+"#;
+
+#[test]
+fn a_crowd_of_liars_that_let_a_board_wait_delays_it_by_seconds() {
+    let tag = tag();
+    let mut lan = Lan::new(&tag);
+    let board = lan.board();
+    let fleet = Fleet::setup().advertised(&lan.address()).start();
+    let token = token_without_address(&fleet);
+    let subnet = lan.address();
+    let net = subnet.rsplit_once('.').expect("an address").0;
+    let bridge = format!("fbr{tag}");
+    for last in 101..121 {
+        let address = format!("{net}.{last}/24");
+        ip(&["addr", "add", &address, "dev", &bridge]);
+    }
+    let mut command = Command::new("python3");
+    command.args(["-c", CROWD, net, &print_of(&token)]);
+    let log = fleet.dir().join("crowd.log");
+    let crowd = Daemon::spawn("crowd", command, &log);
+    wait_until("the crowd listens", || crowd.log().contains("ready"));
+
+    let began = Instant::now();
+    let agent = fleet
+        .agent("board")
+        .namespace(&board.namespace)
+        .token(&token)
+        .start();
+    // A look, and at most two handfuls that hang for three seconds each, with room for a slow host.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    let url = format!("mqtts://{}:{}", lan.address(), fleet.mqtt.number());
+    assert_eq!(brokers(agent.data()), [url]);
 }

@@ -14,7 +14,6 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -76,9 +75,7 @@ impl Board {
     }
 
     fn phase(&self) -> Option<Value> {
-        let path = "/api/v1/workloads/fleetctl-agent/rollout";
-        let answer = self.fleet.try_get(path)?;
-        (answer.status == 200).then(|| answer.json()["rollout"].clone())
+        phase_in(&self.fleet)
     }
 
     #[track_caller]
@@ -110,6 +107,11 @@ impl Board {
         assert!(self.steady.child.lives(), "its workload was disturbed");
         assert_eq!(self.agent.process("steady"), self.steady);
     }
+}
+
+fn phase_in(fleet: &Fleet) -> Option<Value> {
+    let answer = fleet.try_get("/api/v1/workloads/fleetctl-agent/rollout")?;
+    (answer.status == 200).then(|| answer.json()["rollout"].clone())
 }
 
 fn child_of(parent: u32) -> Option<Pid> {
@@ -186,6 +188,10 @@ fn another_release_takes_the_agents_place_and_comes_back_after_a_reboot() {
     board.wait_version("9.1.0");
     board.wait_phase("succeeded");
     board.fleet.cli(["upgrade", "rollback", "-y"]).done();
+    wait_until("it has proved itself once more", || {
+        let record = board.record();
+        record["current"]["version"] == "9.0.0" && record["trial"].is_null()
+    });
     board.wait_version("9.0.0");
     board.assert_undisturbed();
 
@@ -321,57 +327,87 @@ fn a_disk_without_room_is_told_and_the_old_one_goes_on() {
     fleet
         .cli(["upgrade", "push", good.to_str().unwrap()])
         .done();
-    let words = ["upgrade", "9.0.0", "-y", DEADLINE];
-    fleet.cli(words.iter().chain(&QUICK)).done();
-    let shown = fleet.wait_instance("fleetctl-agent", "says that there is no room", |i| {
-        let reason = i["reason"].as_str().unwrap_or_default();
-        reason.contains("MiB free") && reason.contains("are needed")
+    // At once, and not after the three minutes that a board has to become healthy.
+    fleet
+        .cli(["upgrade", "9.0.0", "-y", "--min-healthy-time=300ms"])
+        .done();
+    let over = wait_for("the upgrade is taken back", || {
+        let over = phase_in(&fleet)?;
+        (over["phase"] == "rolled_back").then_some(over)
     });
-    assert_eq!(shown["state"], "running", "{shown}");
+    let reason = over["verdict"]["reason"].as_str().unwrap_or_default();
+    assert!(
+        reason.contains("MiB free") && reason.contains("are needed"),
+        "{over}"
+    );
+    let shown = fleet.wait_instance("fleetctl-agent", "runs", |i| i["state"] == "running");
+    assert_eq!(shown["version"], "installed", "{shown}");
     assert_eq!(fleet.node_state(&agent.name), "online");
 }
 
-/// A directory in which nothing can be executed; unmounted when dropped.
-struct NoExec(tempfile::TempDir);
+#[test]
+fn a_healthy_release_whose_trial_another_order_cut_short_is_gone_back_to() {
+    let board = Board::start();
+    board.push(&board.releases.good("9.0.0"));
+    let watched = "--min-healthy-time=6s";
+    let words = ["upgrade", "9.0.0", "-y", DEADLINE, watched];
+    board.fleet.cli(words).done();
+    board.wait_phase("succeeded");
+    let cut = fs::read(board.releases.good("9.1.0")).unwrap();
+    push_raw(&board.fleet, "9.1.0", &cut[..4 << 20]);
 
-impl NoExec {
-    fn mount() -> NoExec {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "noexec,size=64m", "fleetctl-e2e"])
-            .arg(dir.path())
-            .status();
-        assert!(mounted.unwrap().success(), "root is needed");
-        NoExec(dir)
-    }
-}
-
-impl Drop for NoExec {
-    fn drop(&mut self) {
-        let mut unmount = Command::new("umount");
-        let _ = unmount.arg("-l").arg(self.0.path()).status();
-    }
+    let late = board.fleet.agent("late");
+    let late = late.binary(board.releases.installed()).start();
+    let says = |version: &str| {
+        let node = board.fleet.node(&late.name).unwrap_or_default();
+        node.to_string().contains(&format!("\"{version}\""))
+    };
+    wait_until("9.0.0 is on trial on it, and connected", || says("9.0.0"));
+    let words = ["upgrade", "9.1.0", "-y", DEADLINE, "--node", &late.name];
+    board.fleet.cli(words.iter().chain(&QUICK)).done();
+    late.wait_log(&["hands over", "something else is wanted in its place"]);
+    board.wait_phase("rolled_back");
+    let record = wait_for("9.0.0 is what it runs", || {
+        let text = fs::read_to_string(late.data.join("upgrade/record.json")).ok()?;
+        let record: Value = serde_json::from_str(&text).ok()?;
+        (record["current"]["version"] == "9.0.0" && record["trial"].is_null()).then_some(record)
+    });
+    assert_eq!(record["failed"], Value::Null, "{record}");
+    wait_until("it says so", || {
+        says("9.0.0") && board.fleet.node_state(&late.name) == "online"
+    });
 }
 
 #[test]
-fn a_board_that_cannot_execute_what_it_keeps_says_so_and_is_left_out() {
-    let disk = NoExec::mount();
-    let (fleet, releases) = (Fleet::start(), Releases::new());
-    let data = disk.0.path().join("agent");
-    let agent = fleet
-        .agent("board")
-        .binary(releases.installed())
-        .data(&data)
-        .start();
-    agent.wait_log(&["cannot be upgraded by the fleet", "noexec"]);
-    let good = releases.good("9.0.0");
-    fleet
-        .cli(["upgrade", "push", good.to_str().unwrap()])
-        .done();
-    let planned = fleet.cli(["upgrade", "9.0.0", "--plan"]);
-    let all = format!("{}{}", planned.out, planned.err);
-    assert!(all.contains(&agent.name), "the node is named: {all}");
-    assert!(!data.join("upgrade/record.json").exists());
+fn what_is_taken_back_during_its_trial_is_neither_confirmed_nor_called_bad() {
+    let board = Board::start();
+    let old = board.version();
+    board.push(&board.releases.good("9.0.0"));
+    for taken_back in [
+        ["upgrade", "rollback", "-y"],
+        ["rm", "fleetctl-agent", "-y"],
+    ] {
+        let words = ["upgrade", "9.0.0", "-y", DEADLINE, "--min-healthy-time=15s"];
+        board.fleet.cli(words).done();
+        wait_until("it is on trial, and healthy", || {
+            let shown = board.fleet.instance("fleetctl-agent").unwrap_or_default();
+            shown["version"] == "9.0.0" && shown["health"] == "healthy" && board.child().is_some()
+        });
+        let written = board.agent.log_len();
+        board.fleet.cli(taken_back).done();
+        board.agent.wait_log_since(written, &["hands over"]);
+        board.wait_version(&old);
+        let record = board.record();
+        assert_eq!(record["current"]["program"], "installed", "{record}");
+        assert!(
+            record["trial"].is_null() && record["failed"].is_null(),
+            "{record}"
+        );
+        board.assert_undisturbed();
+    }
+    board.upgrade("9.0.0");
+    board.wait_version("9.0.0");
+    board.wait_phase("succeeded");
 }
 
 #[test]

@@ -127,3 +127,32 @@ fn a_board_whose_disk_is_full_runs_what_it_is_assigned_all_the_same() {
     assert_eq!(agent.process("still").child, before.child);
     disk.free();
 }
+
+#[test]
+fn a_board_whose_disk_has_become_read_only_runs_what_it_is_assigned_all_the_same() {
+    let disk = SmallDisk::mount();
+    let fleet = Fleet::start();
+    let mut agent = fleet
+        .agent("board")
+        .data(&disk.path().join("agent"))
+        .start();
+    fleet.apply_wait(&sleeping("still")).done();
+    let before = agent.process("still");
+    agent.daemon.kill9();
+    fleet.wait_node(&agent.name, "offline");
+    // As the system leaves a card that has failed.
+    disk.read_only();
+    for _ in 0..2 {
+        agent.launch_again();
+        fleet.wait_node(&agent.name, "online");
+        fleet.wait_running("still");
+        assert_eq!(agent.process("still").child, before.child);
+        agent.daemon.kill9();
+        fleet.wait_node(&agent.name, "offline");
+    }
+    disk.writable();
+    agent.launch_again();
+    fleet.wait_node(&agent.name, "online");
+    fleet.apply_wait(&sleeping("after")).done();
+    assert_eq!(agent.process("still").child, before.child);
+}

@@ -12,6 +12,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -277,4 +278,47 @@ fn what_cannot_be_upgraded_to_is_refused_before_any_board_is_touched() {
     fleet.cli(["upgrade", "rm", "9.0.0", "-y"]).done();
     let gone = fleet.cli(["upgrade", "9.0.0", "-y"]);
     gone.failed(1, &["no binary of fleetctl 9.0.0"]);
+}
+
+/// A directory in which nothing can be executed; unmounted when dropped.
+struct NoExec(tempfile::TempDir);
+
+impl NoExec {
+    fn mount() -> NoExec {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "noexec,size=64m", "fleetctl-e2e"])
+            .arg(dir.path())
+            .status();
+        assert!(mounted.unwrap().success(), "root is needed");
+        NoExec(dir)
+    }
+}
+
+impl Drop for NoExec {
+    fn drop(&mut self) {
+        let mut unmount = Command::new("umount");
+        let _ = unmount.arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_board_that_cannot_execute_what_it_keeps_says_so_and_is_left_out() {
+    let disk = NoExec::mount();
+    let (fleet, releases) = (Fleet::start(), Releases::new());
+    let data = disk.0.path().join("agent");
+    let agent = fleet
+        .agent("board")
+        .binary(releases.installed())
+        .data(&data)
+        .start();
+    agent.wait_log(&["cannot be upgraded by the fleet", "noexec"]);
+    let good = releases.good("9.0.0");
+    fleet
+        .cli(["upgrade", "push", good.to_str().unwrap()])
+        .done();
+    let planned = fleet.cli(["upgrade", "9.0.0", "--plan"]);
+    let all = format!("{}{}", planned.out, planned.err);
+    assert!(all.contains(&agent.name), "the node is named: {all}");
+    assert!(!data.join("upgrade/record.json").exists());
 }

@@ -179,7 +179,7 @@ fn compose_starts_a_fleet_of_one_that_runs_containers_beside_itself() {
 
     project.apply(
         "[workload.web]\nimage = \"fleetctl-test:1\"\npull = \"never\"\n\
-         command = [\"/bin/sh\", \"-c\", \"cat /etc/greeting; exec sleep 86399\"]\n\
+         command = [\"/bin/sh\", \"-c\", \"cat /etc/greeting; echo; exec sleep 86399\"]\n\
          [workload.web.files]\n\"/etc/greeting\" = \"good day\"\n",
     );
     let first = wait_for("the workload's container runs", || {

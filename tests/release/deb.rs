@@ -397,8 +397,11 @@ fn foreign(arch: &str, machine: &str) {
     let mut agent = debian.command(&words);
     agent.stdout(Stdio::null()).stderr(Stdio::null());
     let agent = Ended(agent.spawn().expect("an agent"));
-    let shown = fleet.wait_node(&node, "online");
-    assert!(shown.to_string().contains(machine), "{shown}");
+    fleet.wait_node(&node, "online");
+    wait_until("it says which processor it has", || {
+        let shown = fleet.ask("GET", &format!("/api/v1/nodes/{node}"), None);
+        shown.json()["facts"].to_string().contains(machine)
+    });
     drop(agent);
 
     debian.sh("dpkg -r fleetctl");

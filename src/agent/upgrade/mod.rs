@@ -14,31 +14,32 @@
 //! In the child on trial everything is the other way round: whatever else is to be launched is for
 //! the old one to launch, so that it hands over. It is healthy as soon as a broker of the fleet has
 //! acknowledged a report of its state. Once the supervisor has let its trial pass, it writes that
-//! down and hands over as well; see [`crate::upgrade`].
+//! down and hands over as well; see [`crate::upgrade`]. One that is healthy and is not wanted any
+//! more, since another one was ordered meanwhile, has not failed: its trial is dropped, and ordered
+//! again, or gone back to, it is tried as if for the first time.
 
 mod check;
+mod judge;
 mod runtime;
 
 pub(super) use runtime::OwnRuntime;
 
 use super::{AgentEnd, blobs::NodeBlobs, node::Node};
 use crate::{
-    model::{
-        AGENT_WORKLOAD, Digest, HealthStatus, InstanceState, ObservedInstance, TrialState,
-        healthy_limit_ms,
-    },
+    model::{AGENT_WORKLOAD, Digest, HealthStatus, healthy_limit_ms},
     mqtt::Receipt,
     runtime::Runtime,
     support::clock,
     upgrade::{
         Standing,
         place::may_execute,
-        record::{Edition, Record},
+        record::{Edition, Record, SUPERSEDED},
     },
 };
+use judge::Outcome;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
@@ -56,6 +57,8 @@ pub(super) struct Own {
     shown: Mutex<Shown>,
     /// Health, and a number that grows with every change of anything.
     word: watch::Sender<(HealthStatus, u64)>,
+    /// Of the child on trial: the controller had decided for it when it last decided anything.
+    settled: AtomicBool,
     /// Of the session that stands; what was acknowledged in an earlier one says nothing.
     session: AtomicU64,
 }
@@ -87,8 +90,8 @@ pub(super) enum Wish {
         installed: Digest,
         refused: oneshot::Sender<NotNow>,
     },
-    /// This is the child on trial, and something else is wanted.
-    Back,
+    /// This is the child on trial, and something else is wanted. An answer: why not yet.
+    Back { refused: oneshot::Sender<NotNow> },
 }
 
 /// The loop's side.
@@ -122,6 +125,7 @@ pub(super) fn of(
         started_ms: clock::unix_ms(),
         shown: Mutex::new(Shown::Running),
         word: watch::Sender::new((HealthStatus::Starting, 0)),
+        settled: AtomicBool::new(false),
         session: AtomicU64::new(0),
     });
     let (to_loop, wishes) = mpsc::channel(4);
@@ -256,9 +260,7 @@ impl Node {
                 installed,
                 refused,
             } => {
-                // The next start must want it as well.
-                let generation = self.core.latest.as_ref().map_or(0, |a| a.generation);
-                if self.core.stored_generation < generation {
+                if !self.is_stored() {
                     let _ = refused.send(NotNow::Unstored);
                     return;
                 }
@@ -278,22 +280,42 @@ impl Node {
                     }
                 }
             }
-            Wish::Back => {
+            Wish::Back { refused } => {
                 let record = own.record().clone();
                 let offered = record.trial.as_ref().map(|t| t.edition.spec_hash.clone());
                 let trials = &self.core.memory.supervisor.trials;
                 let known = trials.get(AGENT_WORKLOAD);
                 let known = known.filter(|t| Some(&t.spec_hash) == offered.as_ref());
-                let why = known.and_then(|t| t.reason.clone());
-                let why = why.unwrap_or_else(|| "something else is wanted in its place".into());
-                info!(why, "hands over to the version before");
-                // Where it cannot be written down the guard finds a child that has ended.
-                if let Err(error) = own.store(record.failed(why, Vec::new())) {
-                    warn!(error, "the record of upgrades cannot be kept");
+                match known.and_then(|t| t.reason.clone()) {
+                    Some(why) => {
+                        let next = record.failed(why.clone(), Vec::new());
+                        self.hand_over(&own, next, &why);
+                    }
+                    None if self.is_stored() => {
+                        self.hand_over(&own, record.superseded(), SUPERSEDED);
+                    }
+                    None => {
+                        let _ = refused.send(NotNow::Unstored);
+                    }
                 }
-                self.end = Some(AgentEnd::HandOver);
             }
         }
+    }
+
+    /// What is assigned is on the disk: the next start wants it as well.
+    fn is_stored(&self) -> bool {
+        let latest = self.core.latest.as_ref();
+        latest.is_none_or(|a| a.generation <= self.core.stored_generation)
+    }
+
+    /// The child on trial goes, and the version before goes on with this record.
+    fn hand_over(&mut self, own: &Own, next: Record, why: &str) {
+        info!(why, "hands over to the version before");
+        // Where it cannot be written down the guard finds a child that has ended.
+        if let Err(error) = own.store(next) {
+            warn!(error, "the record of upgrades cannot be kept");
+        }
+        self.end = Some(AgentEnd::HandOver);
     }
 
     /// How long the trial of that spec may take.
@@ -324,14 +346,24 @@ impl Node {
         let Some(tried) = own.edition() else {
             return;
         };
-        let observed = self.core.observed();
-        let mine = |o: &&ObservedInstance| o.workload.as_str() == AGENT_WORKLOAD;
-        if !observed
-            .iter()
-            .find(mine)
-            .is_some_and(|o| has_passed(o, &tried))
-        {
-            return;
+        let latest = self.core.latest.as_ref();
+        if let Some(settled) = latest.and_then(|a| judge::is_settled(a, &tried)) {
+            own.settled.store(settled, Ordering::Relaxed);
+        }
+        match judge::outcome(latest, &self.core.observed(), &tried) {
+            Outcome::Passed => {}
+            Outcome::Unwanted if own.settled.load(Ordering::Relaxed) => {
+                // It is no instance any more, but still what the fleet wanted last.
+                if own.word.borrow().0 != HealthStatus::Healthy {
+                    return;
+                }
+            }
+            Outcome::Unwanted if self.is_stored() => {
+                let next = own.record().superseded();
+                let why = "the fleet does not decide any more what runs here";
+                return self.hand_over(&own, next, why);
+            }
+            Outcome::Unwanted | Outcome::Open => return,
         }
         let next = own.record().confirmed();
         match next.map(|next| own.store(next)) {
@@ -348,15 +380,4 @@ impl Node {
             None => {}
         }
     }
-}
-
-fn has_passed(observed: &ObservedInstance, tried: &Edition) -> bool {
-    let healthy = observed.state == InstanceState::Running
-        && observed.health == Some(HealthStatus::Healthy)
-        && observed.spec_hash == tried.spec_hash;
-    // Without a guard the controller has decided, and being healthy is enough.
-    let judged = observed.trial.as_ref().is_none_or(|trial| {
-        trial.spec_hash == tried.spec_hash && trial.state == TrialState::Passed
-    });
-    healthy && judged
 }

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 use futures_util::future::BoxFuture;
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_blocking,
@@ -139,9 +139,9 @@ impl OwnRuntime {
         let _fetching = self.own.fetching(binary.sha256);
         let record = self.own.record().clone();
         place.prune(&record, self.own.at_hand());
-        let needed = binary.size.saturating_add(ROOM);
+        let needed = still_needed(&path, binary.size);
         if let Some(free) = free_bytes(&programs).filter(|free| *free < needed) {
-            return Err(RuntimeError::Failed(format!(
+            return Err(RuntimeError::Refused(format!(
                 "{} has {} MiB free, and {} MiB are needed for the new version",
                 programs.display(),
                 free >> 20,
@@ -176,7 +176,7 @@ impl OwnRuntime {
                 self.own.show(Shown::Running);
                 return Ok(OwnRuntime::launched());
             }
-            return self.wish(|_| Wish::Back).await;
+            return self.wish(|refused| Wish::Back { refused }).await;
         }
         let installed = self.installed().await?;
         let (program, binary) = OwnRuntime::wanted(launch, installed)?;
@@ -244,6 +244,15 @@ impl OwnRuntime {
     }
 }
 
+/// Bytes that must be free for a program of that size to come to `path`; what has been fetched of
+/// it before takes none any more.
+fn still_needed(path: &Path, size: u64) -> u64 {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let fetched = std::fs::metadata(Path::new(&part)).map_or(0, |meta| meta.len());
+    size.saturating_sub(fetched).saturating_add(ROOM)
+}
+
 impl Runtime for OwnRuntime {
     fn kind(&self) -> RuntimeKind {
         RuntimeKind::Agent
@@ -273,9 +282,16 @@ impl Runtime for OwnRuntime {
                 return Ok(());
             }
             let installed = self.installed().await?;
-            match OwnRuntime::wanted(launch, installed)? {
-                (_, Some(binary)) => self.fetch(&binary, &progress).await,
-                (_, None) => Ok(()),
+            let fetched = match OwnRuntime::wanted(launch, installed) {
+                Ok((_, Some(binary))) => self.fetch(&binary, &progress).await,
+                Ok((_, None)) => Ok(()),
+                Err(error) => Err(error),
+            };
+            match fetched {
+                // No later fetch would help: its launch says so, which ends the trial at once
+                // instead of after its deadline. The process is not touched by what comes between.
+                Err(RuntimeError::Refused(_)) => Ok(()),
+                other => other,
             }
         })
     }

@@ -109,22 +109,10 @@ fn qualified(written: &str) -> Result<Reference, Failure> {
              `--as app:1`"
         )));
     }
-    let (path, tag) = reference.full().rsplit_once(':').unwrap_or_default();
-    let path = path.split_once('/').map_or("", |(_, path)| path);
-    let fine = |part: &str, more: &str| {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || more.contains(c);
-        !part.is_empty() && part.chars().all(plain)
-    };
-    let upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_.-";
-    let begins = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if !path.split('/').all(|part| fine(part, "._-"))
-        || !fine(tag, upper)
-        || !tag.starts_with(begins)
-        || tag.len() > 128
-    {
+    if !crate::image::is_name(reference.full()) {
         return Err(Failure::usage(format!(
-            "`{written}` is not the name of an image: lower-case letters, digits and . _ - /, and \
-             a tag behind a colon"
+            "`{written}` is not the name of an image: lower-case letters and digits, . _ - and / \
+             between them, and a tag behind a colon"
         )));
     }
     Ok(reference)
@@ -152,6 +140,9 @@ mod tests {
             "../x",
             "app:",
             "app:-x",
+            "-rf",
+            "me/-rf:1",
+            "r.example:x/app:1",
             "r.example/:1",
             "app:1?x",
         ] {

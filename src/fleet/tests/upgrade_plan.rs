@@ -191,6 +191,26 @@ fn who_went_back_is_well_and_says_why() {
 }
 
 #[test]
+fn a_failed_board_that_is_well_again_is_current_and_says_what_was() {
+    let mut w = boards(3);
+    upgrade(&mut w, &release("0.4.0"));
+    run(&mut w);
+    upgrade(&mut w, &release("0.4.1"));
+    w.bad.insert("0.4.1".into(), BTreeSet::new());
+    run(&mut w);
+    assert_eq!(version(&w, "n0"), "0.4.0");
+    let record = w.fleet.workloads.get_mut(&agent()).unwrap();
+    let steps = &mut record.rollout.as_mut().unwrap().steps;
+    steps.get_mut(&name("n0")).unwrap().state = StepState::Failed;
+    assert_eq!(standing(&w, "n0"), UpgradeStanding::Current);
+    let why = reason(&w, "n0");
+    assert!(why.starts_with("0.4.1 failed: "), "{why}");
+    // Its agent has the last word.
+    says(&mut w, "n0", "0.4.1");
+    assert_eq!(standing(&w, "n0"), UpgradeStanding::Failed);
+}
+
+#[test]
 fn nobody_is_current_whose_agent_says_otherwise() {
     let mut w = boards(3);
     upgrade(&mut w, &release("0.4.0"));

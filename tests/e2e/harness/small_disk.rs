@@ -28,6 +28,27 @@ impl SmallDisk {
         self.dir.path()
     }
 
+    /// As the system leaves a disk that has failed: what is open for writing stays so, and nothing
+    /// else becomes so.
+    pub fn read_only(&self) {
+        let path = self.dir.path();
+        let mount = |args: &[&str]| {
+            let done = Command::new("mount").args(args).arg(path).status();
+            assert!(done.expect("mount can be run").success(), "{args:?}");
+        };
+        mount(&["--bind", &path.to_string_lossy()]);
+        mount(&["-o", "remount,bind,ro"]);
+    }
+
+    /// The other way.
+    pub fn writable(&self) {
+        let done = Command::new("umount")
+            .arg("-l")
+            .arg(self.dir.path())
+            .status();
+        assert!(done.expect("umount can be run").success());
+    }
+
     /// Until not one byte more fits.
     pub fn fill(&self) {
         let mut file = fs::File::create(self.dir.path().join("ballast")).expect("a file");
