@@ -5,7 +5,7 @@ use crate::{
     identity::{self, FileError},
     model::{Digest, Hasher},
 };
-use rustix::io::Errno;
+use rustix::{fs::StatVfsMountFlags, io::Errno};
 use std::{
     collections::BTreeSet,
     ffi::OsString,
@@ -198,9 +198,20 @@ pub fn executable(path: &Path) -> io::Result<()> {
 
 /// Programs may be executed from there: its file system is not mounted `noexec`.
 pub fn may_execute(dir: &Path) -> bool {
+    !is_mounted(dir, StatVfsMountFlags::NOEXEC)
+}
+
+/// Something can be put there: its file system is not read-only, as the system leaves one that has
+/// failed.
+pub fn may_write(dir: &Path) -> bool {
+    !is_mounted(dir, StatVfsMountFlags::RDONLY)
+}
+
+/// `false` where it cannot be told.
+fn is_mounted(dir: &Path, so: StatVfsMountFlags) -> bool {
     let there = dir.ancestors().find(|dir| dir.exists());
     let stat = there.and_then(|dir| rustix::fs::statvfs(dir).ok());
-    stat.is_none_or(|s| !s.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
+    stat.is_some_and(|s| s.f_flag.contains(so))
 }
 
 /// Bytes that are free where `dir` is, for this user.

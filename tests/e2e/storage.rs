@@ -1,6 +1,6 @@
 //! The controller's disk is full, or its journal is damaged.
 
-use super::harness::{Fleet, SmallDisk, manifests::sleeping};
+use super::harness::{Fleet, SmallDisk, manifests::sleeping, wait_until};
 use serde_json::json;
 use std::fs;
 
@@ -140,6 +140,15 @@ fn a_board_whose_disk_has_become_read_only_runs_what_it_is_assigned_all_the_same
     let before = agent.process("still");
     agent.daemon.kill9();
     fleet.wait_node(&agent.name, "offline");
+    let name = agent.name.clone();
+    let can_upgrade = |yes: bool| {
+        wait_until("what it can do is known", || {
+            let node = fleet.ask("GET", &format!("/api/v1/nodes/{name}"), None);
+            let facts = &node.json()["facts"];
+            facts.is_object() && facts["capabilities"]["self-upgrade"].is_string() == yes
+        });
+    };
+    can_upgrade(true);
     // As the system leaves a card that has failed.
     disk.read_only();
     for _ in 0..2 {
@@ -147,12 +156,14 @@ fn a_board_whose_disk_has_become_read_only_runs_what_it_is_assigned_all_the_same
         fleet.wait_node(&agent.name, "online");
         fleet.wait_running("still");
         assert_eq!(agent.process("still").child, before.child);
+        can_upgrade(false);
         agent.daemon.kill9();
         fleet.wait_node(&agent.name, "offline");
     }
     disk.writable();
     agent.launch_again();
     fleet.wait_node(&agent.name, "online");
+    can_upgrade(true);
     fleet.apply_wait(&sleeping("after")).done();
     assert_eq!(agent.process("still").child, before.child);
 }

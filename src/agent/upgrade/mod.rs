@@ -32,7 +32,7 @@ use crate::{
     support::clock,
     upgrade::{
         Standing,
-        place::may_execute,
+        place::{may_execute, may_write},
         record::{Edition, Record, SUPERSEDED},
     },
 };
@@ -112,6 +112,13 @@ pub(super) fn of(
             dir = %programs.display(),
             "this agent cannot be upgraded by the fleet: nothing can be executed there (its file \
              system is mounted noexec)"
+        );
+        return None;
+    }
+    if !may_write(&programs) {
+        warn!(
+            dir = %programs.display(),
+            "this agent cannot be upgraded by the fleet: its file system is read-only"
         );
         return None;
     }
