@@ -62,7 +62,23 @@ impl Fleet {
         Ok(Vec::new())
     }
 
+    /// Refused for the release that agents are told to have: who joins would not get it.
     pub(super) fn remove_artifact(&mut self, id: &str) -> Result<Vec<Effect>, Refusal> {
+        let record = self.artifacts.get(id);
+        if let (
+            Some(Artifact::Binary {
+                version, binary, ..
+            }),
+            Some(agent),
+        ) = (record.map(|r| &r.artifact), self.agent_record())
+            && agent.spec.run.binaries().any(|(_, b)| b == binary)
+        {
+            return Err(Refusal::Conflict(format!(
+                "agents are told to run fleetctl {version}: upgrade them to another release first, \
+                 or end that with `fleetctl rm {}`",
+                agent.spec.name
+            )));
+        }
         match self.artifacts.remove(id) {
             Some(_) => Ok(Vec::new()),
             None => Err(Refusal::NotFound {

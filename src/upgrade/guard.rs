@@ -62,7 +62,7 @@ pub(super) fn watch(mut command: Command, trial: &OnTrial, about: &Child<'_>) ->
     service::hide_from(&mut command)
         .process_group(0)
         .stderr(Stdio::piped());
-    let mut child = match command.spawn() {
+    let mut child = match Signals::spare(&mut command).spawn() {
         Ok(child) => child,
         Err(error) => return not_started(error),
     };
@@ -298,6 +298,28 @@ mod tests {
         assert_eq!(asked.get(), 1);
         let pids = ["group", "session", "shim"].map(|name| number(dir.path(), name));
         (ending.how, pids, dir)
+    }
+
+    #[test]
+    fn one_on_trial_can_be_asked_to_end_like_any_other_program() {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "grep SigBlk /proc/self/status >&2; kill -TERM $$; sleep 300",
+        ]);
+        let trial = OnTrial {
+            edition: Edition::default(),
+            limit_ms: 60_000,
+            tries: 1,
+        };
+        let about = Child {
+            marker: &|_| None,
+            given_up: &|| true,
+        };
+        let ending = watch(command, &trial, &about);
+        let said = ending.last_lines.join("\n");
+        assert!(said.ends_with("0000000000000000"), "{said}");
+        assert_eq!(ending.how, How::Signal(15), "{said}");
     }
 
     #[test]

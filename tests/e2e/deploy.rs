@@ -252,6 +252,11 @@ fn boards_join_once_and_a_second_run_changes_nothing() {
             .join("usr/local/bin/fleetctl")
             .exists()
     );
+    // Also where its agent is not there to end what it has started.
+    site.boards
+        .on("sys-1", &["systemctl", "stop", "fleetctl-agent"])
+        .done();
+    assert_eq!(sleeper(), pid);
     let gone = site
         .cli(&[&base[..], &["--limit", "sys-1", "--purge"]].concat())
         .done();
@@ -269,6 +274,35 @@ fn boards_join_once_and_a_second_run_changes_nothing() {
     assert!(!unit.exists());
     assert_eq!(site.node_state("sys-1"), "");
     assert_eq!(site.node_state("sys-2"), "online");
+
+    // A board of another fleet keeps everything, and another service of a board its program.
+    let fleet_json = "/var/lib/fleetctl/agent/fleet.json";
+    let change = |change: &str| {
+        site.boards
+            .on("sys-2", &["sed", "-i", change, fleet_json])
+            .done();
+    };
+    change("s/\"fleet_key\": *\"/&other/");
+    let other = site.cli(&[&base[..], &["--limit", "sys-2", "--purge"]].concat());
+    failed(
+        &other,
+        "sys-2",
+        &["belongs to another fleet, as node sys-2"],
+    );
+    change("s/\"fleet_key\": *\"other/\"fleet_key\":\"/");
+    let unit =
+        "echo ExecStart=/opt/fleet/bin/fleetctl >/etc/systemd/system/fleetctl-controller.service";
+    site.boards.on("sys-2", &["sh", "-c", unit]).done();
+    let shared = site
+        .cli(&[&base[..], &["--limit", "sys-2", "--purge"]].concat())
+        .done();
+    assert!(
+        of(&shared, "sys-2").1.contains("fleetctl stays, since"),
+        "{shared:?}"
+    );
+    let disk = site.boards.disk("sys-2");
+    assert!(disk.join("opt/fleet/bin/fleetctl").exists());
+    assert!(!disk.join("var/lib/fleetctl/agent").exists());
 }
 
 #[test]

@@ -124,6 +124,12 @@ impl Local {
             LocalRequest::Locate(workload, reply) => {
                 let _ = reply.send(locate(core, &workload));
             }
+            LocalRequest::Order(workload, _, reply) if is_agent(core, &workload) => {
+                let _ = reply.send(Err(format!(
+                    "{workload} is the agent itself: `fleetctl upgrade` changes it, and the \
+                     machine's service manager stops and starts it"
+                )));
+            }
             LocalRequest::Order(workload, order, reply) => {
                 self.order(vec![workload], order, reply, core);
             }
@@ -142,7 +148,8 @@ impl Local {
             }
             LocalRequest::Down(reply) => {
                 let assigned = core.latest.as_ref().map(|a| a.instances.as_slice());
-                let all = dependents_first(assigned.unwrap_or_default());
+                let mut all = dependents_first(assigned.unwrap_or_default());
+                all.retain(|workload| !is_agent(core, workload));
                 self.order(all, LocalOrder::Stop, reply, core);
             }
         }
@@ -215,6 +222,13 @@ impl Local {
                 .retain(|_, request| waiting.contains_key(request));
         }
     }
+}
+
+/// It is the agent, which takes orders and is not given them.
+fn is_agent(core: &Core, workload: &Name) -> bool {
+    let observed = core.observed();
+    let mut all = observed.iter();
+    all.any(|o| o.workload == *workload && o.runtime == crate::model::RuntimeKind::Agent)
 }
 
 fn status(core: &Core, context: &Context<'_>) -> LocalStatus {

@@ -8,6 +8,7 @@ use crate::{
     cli::{Failure, apply::confirm, args::BoardsArgs, client::Client},
     deploy::{Board, Trouble},
     fleet::Approval,
+    http::VersionView,
     model::Name,
 };
 use hyper::Method;
@@ -44,8 +45,13 @@ pub(super) async fn run(
         return Err(Failure::new("nothing was changed"));
     }
     let nodes = nodes(client).await?;
+    let fleet_key = client
+        .get::<VersionView>("/api/v1/version")
+        .await?
+        .fleet_key;
     let (ssh, limit) = (super::ssh(args), Duration::from_millis(args.timeout));
     let (ssh, nodes, client) = (&ssh, &nodes, &*client);
+    let fleet_key = fleet_key.as_str();
     let show = Show::begin(&boards);
     let reports = show::of_all(
         &boards,
@@ -54,7 +60,7 @@ pub(super) async fn run(
         async |board, tell| {
             tell(Phase::Removing);
             let began = Instant::now();
-            let work = remove(ssh, client.another(), nodes, board, purge);
+            let work = remove(ssh, client.another(), nodes, fleet_key, board, purge);
             let outcome = match time::timeout(limit, work).await {
                 Ok(Ok(what)) => Outcome::Removed { what },
                 Ok(Err(trouble)) => Outcome::Failed(trouble.to_string()),
@@ -71,11 +77,17 @@ async fn remove(
     ssh: &Ssh,
     mut client: Client,
     nodes: &BTreeMap<Name, Approval>,
+    fleet_key: &str,
     board: &Board,
     purge: bool,
 ) -> Result<String, Trouble> {
     let purged = if purge { "yes" } else { "no" };
-    let script = format!("{}PURGE={}\n{UNINSTALL}", places(board), quoted(purged));
+    let script = format!(
+        "{}FLEET_KEY={}\nPURGE={}\n{UNINSTALL}",
+        places(board),
+        quoted(fleet_key),
+        quoted(purged)
+    );
     let out = ssh
         .run(board, &script)
         .await
@@ -86,7 +98,8 @@ async fn remove(
     let had = out.lines().any(|l| l == "fleetctl-had yes");
     let mut what = vec![
         match (had, purge) {
-            (false, _) => "there was no agent on it",
+            (false, false) => "there was no agent on it",
+            (false, true) => "there was no agent on it; workloads and data removed",
             (true, true) => "agent, workloads and data removed",
             (true, false) => "agent removed; its data and its workloads' processes stay (--purge)",
         }

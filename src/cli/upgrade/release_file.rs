@@ -138,6 +138,11 @@ fn in_directory(dir: &Path) -> io::Result<Vec<PathBuf>> {
             found.push(entry.path());
         }
     }
+    // Beside tarballs, the program is one that was taken out of them.
+    let packed = |path: &Path| path.extension().is_some_and(|e| e == "gz");
+    if found.iter().any(|path| packed(path)) {
+        found.retain(|path| packed(path) || path.file_name().is_none_or(|name| name != "fleetctl"));
+    }
     found.sort();
     Ok(found)
 }
@@ -394,6 +399,13 @@ mod tests {
         files[0].open(0).unwrap().read_to_end(&mut bytes).unwrap();
         assert_eq!(Digest::of(&bytes), files[0].digest);
         assert_eq!(bytes.len() as u64, files[0].size);
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::copy(&own, dir.path().join("fleetctl")).unwrap();
+        assert_eq!(in_directory(dir.path()).unwrap().len(), 1);
+        // Where there are tarballs, it was taken out of one.
+        let tarball = dir.path().join("fleetctl-1-x.tar.gz");
+        std::fs::write(&tarball, "").unwrap();
+        assert_eq!(in_directory(dir.path()).unwrap(), [tarball]);
         let Err(refused) = gather(&["/bin/true".into()]) else {
             panic!("/bin/true is no fleetctl");
         };

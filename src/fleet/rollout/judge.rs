@@ -185,7 +185,7 @@ pub(super) fn check_on(record: &WorkloadRecord, name: &Name, node: Option<&NodeR
 /// What was asked of it, in the words of its manifest.
 fn check_of(spec: &Workload) -> String {
     if is_agent(spec) {
-        return "the new agent starts and is heard".into();
+        return "start of the new agent".into();
     }
     match spec.health.as_ref().map(|h| &h.check) {
         Some(HealthCheck::Http(url)) => format!("health check {url}"),

@@ -8,8 +8,10 @@ use super::{
     },
 };
 use crate::{
-    fleet::{Change, Refusal, RolloutOrder, RolloutPhase, StepState, Upgrade, UpgradeStanding},
-    model::Requirement,
+    fleet::{
+        Change, Entry, Refusal, RolloutOrder, RolloutPhase, StepState, Upgrade, UpgradeStanding,
+    },
+    model::{Artifact, Requirement},
 };
 use std::collections::BTreeSet;
 
@@ -219,4 +221,34 @@ fn nobody_is_current_whose_agent_says_otherwise() {
     says(&mut w, "n1", "0.3.0");
     assert_eq!(standing(&w, "n1"), UpgradeStanding::Changing);
     assert_eq!(reason(&w, "n1"), "its agent says that it is 0.3.0");
+}
+
+#[test]
+fn the_release_that_is_wanted_cannot_be_taken_away() {
+    let mut w = boards(2);
+    let wanted = release("0.4.0");
+    for version in ["0.3.9", "0.4.0"] {
+        let binary = release(version).binaries["arm"].clone();
+        w.take(Change::ArtifactAdded {
+            artifact: Artifact::Binary {
+                version: version.into(),
+                arch: "arm".into(),
+                binary,
+            },
+        });
+    }
+    upgrade(&mut w, &wanted);
+    let remove = |w: &mut World, version: &str| {
+        let id = format!("fleetctl/{version}/arm");
+        let change = Change::ArtifactRemoved { id };
+        let entry = Entry {
+            at_ms: w.at,
+            by: None,
+            change,
+        };
+        w.fleet.apply(&entry)
+    };
+    let refused = remove(&mut w, "0.4.0").unwrap_err().to_string();
+    assert!(refused.contains("told to run fleetctl 0.4.0"), "{refused}");
+    assert!(remove(&mut w, "0.3.9").is_ok());
 }

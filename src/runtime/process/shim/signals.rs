@@ -3,6 +3,8 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// The signals that the shim reads in place of dying of them.
 const READ: [libc::c_int; 5] = [
@@ -100,6 +102,17 @@ impl Signals {
                 return Err(io::Error::last_os_error());
             }
             Ok(Signals(OwnedFd::from_raw_fd(fd)))
+        }
+    }
+
+    /// Lets a child begin without what is blocked here: it is to be asked to end like any other.
+    pub fn spare(command: &mut Command) -> &mut Command {
+        // SAFETY: between fork and exec only system calls are made and nothing is allocated.
+        unsafe {
+            command.pre_exec(|| {
+                reset();
+                Ok(())
+            })
         }
     }
 
