@@ -1,6 +1,6 @@
 //! The controller's disk is full, or its journal is damaged.
 
-use super::harness::{Fleet, SmallDisk, manifests::sleeping, wait_until};
+use super::harness::{Agent, Fleet, SmallDisk, manifests::sleeping, wait_until};
 use serde_json::json;
 use std::fs;
 
@@ -108,15 +108,19 @@ fn two_controllers_on_one_journal_are_one_too_many() {
     super::harness::Ran::of(&mut command).failed(1, &["in use by another controller"]);
 }
 
+/// A board that keeps its data there, and runs something.
+fn with_a_board_on(disk: &SmallDisk) -> (Fleet, Agent) {
+    let fleet = Fleet::start();
+    let data = disk.path().join("agent");
+    let agent = fleet.agent("board").data(&data).start();
+    fleet.apply_wait(&sleeping("still")).done();
+    (fleet, agent)
+}
+
 #[test]
 fn a_board_whose_disk_is_full_runs_what_it_is_assigned_all_the_same() {
     let disk = SmallDisk::mount();
-    let fleet = Fleet::start();
-    let mut agent = fleet
-        .agent("board")
-        .data(&disk.path().join("agent"))
-        .start();
-    fleet.apply_wait(&sleeping("still")).done();
+    let (fleet, mut agent) = with_a_board_on(&disk);
     let before = agent.process("still");
     disk.fill();
     agent.daemon.kill9();
@@ -131,12 +135,7 @@ fn a_board_whose_disk_is_full_runs_what_it_is_assigned_all_the_same() {
 #[test]
 fn a_board_whose_disk_has_become_read_only_runs_what_it_is_assigned_all_the_same() {
     let disk = SmallDisk::mount();
-    let fleet = Fleet::start();
-    let mut agent = fleet
-        .agent("board")
-        .data(&disk.path().join("agent"))
-        .start();
-    fleet.apply_wait(&sleeping("still")).done();
+    let (fleet, mut agent) = with_a_board_on(&disk);
     let before = agent.process("still");
     agent.daemon.kill9();
     fleet.wait_node(&agent.name, "offline");

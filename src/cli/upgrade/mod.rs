@@ -81,9 +81,12 @@ async fn remove(client: &mut Client, version: &str) -> Result<ExitCode, Failure>
     let view: UpgradeView = client.get("/api/v1/upgrade").await?;
     let Some(binaries) = view.releases.get(version) else {
         let known: Vec<&str> = view.releases.keys().map(String::as_str).collect();
+        let others = match known.is_empty() {
+            true => "nor of any other release".to_owned(),
+            false => format!("there are: {}", known.join(", ")),
+        };
         return Err(Failure::new(format!(
-            "there is no binary of fleetctl {version} here; there are: {}",
-            known.join(", ")
+            "there is no binary of fleetctl {version} here; {others}"
         )));
     };
     for arch in binaries.keys() {
