@@ -117,16 +117,20 @@ fn a_board_finds_its_controller_at_another_address() {
     fleet.cli(["command", "ping", &agent.name]).done();
 }
 
-/// Answers every question with itself as a broker of whatever fleet, a thousand times, and keeps
-/// what is said to it.
-const LIAR: &str = r#"
+/// What every liar needs: names and records as they travel.
+const WORDS: &str = r#"
 import socket, struct, sys, threading
-own, fleet, said = sys.argv[1:4]
 def name(text):
     return b"".join(bytes([len(l)]) + l.encode() for l in text.split(".")) + b"\0"
 def record(owner, kind, data):
     return name(owner) + struct.pack(">HHIH", kind, 1, 120, len(data)) + data
 service = "_fleetctl._tcp.local"
+"#;
+
+/// Answers every question with itself as a broker of whatever fleet, a thousand times, and keeps
+/// what is said to it.
+const LIAR: &str = r#"
+own, fleet, said = sys.argv[1:4]
 def answer(query, n):
     us = "liar%d.%s" % (n, service)
     txt = b"".join(bytes([len(t)]) + t for t in [b"fleet=" + fleet.encode(), b"version=9", b"tls=1"])
@@ -184,7 +188,7 @@ fn a_liar_in_the_network_gains_nothing() {
     ]);
     let mut command = Command::new("python3");
     command
-        .args(["-c", LIAR, &own, &print_of(&token)])
+        .args(["-c", &format!("{WORDS}{LIAR}"), &own, &print_of(&token)])
         .arg(&said);
     let liar = Daemon::spawn("liar", command, &log);
     wait_until("the liar listens", || liar.log().contains("ready"));
@@ -212,13 +216,7 @@ fn a_liar_in_the_network_gains_nothing() {
 /// Answers from twenty addresses with four names each, all before any honest one, and lets whoever
 /// comes wait.
 const CROWD: &str = r#"
-import socket, struct, sys
 net, fleet = sys.argv[1:3]
-def name(text):
-    return b"".join(bytes([len(l)]) + l.encode() for l in text.split(".")) + b"\0"
-def record(owner, kind, data):
-    return name(owner) + struct.pack(">HHIH", kind, 1, 120, len(data)) + data
-service = "_fleetctl._tcp.local"
 def answer(query, n):
     us = "!evil%d.%s" % (n, service)
     txt = b"".join(bytes([len(t)]) + t for t in [b"fleet=" + fleet.encode(), b"version=9", b"tls=1"])
@@ -262,7 +260,7 @@ fn a_crowd_of_liars_that_let_a_board_wait_delays_it_by_seconds() {
         ip(&["addr", "add", &address, "dev", &bridge]);
     }
     let mut command = Command::new("python3");
-    command.args(["-c", CROWD, net, &print_of(&token)]);
+    command.args(["-c", &format!("{WORDS}{CROWD}"), net, &print_of(&token)]);
     let log = fleet.dir().join("crowd.log");
     let crowd = Daemon::spawn("crowd", command, &log);
     wait_until("the crowd listens", || crowd.log().contains("ready"));
